@@ -1,0 +1,1 @@
+//! Console, REST, page, metrics over HTTP

@@ -1,0 +1,1 @@
+//! Eyes and hands of failover: probes, publishing, journal

@@ -1,0 +1,6 @@
+//! The front door: from a raw socket to an admitted client.
+//!
+//! Invariants: nothing a stranger sends before authentication costs more than the door's limits in bytes, time or memory; bytes
+//! received in clear before a TLS handshake never count as received through it; unknown user and wrong password are told
+//! apart by nobody. Deliberately absent: sessions, pools, routing. A cancel request becomes a value, never a session.
+pub mod door;

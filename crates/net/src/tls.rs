@@ -1,0 +1,1 @@
+//! TLS material: read from PEM files, swapped on reload.

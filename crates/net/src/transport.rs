@@ -1,0 +1,145 @@
+//! The stream type.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A stream without encryption.
+#[derive(Debug)]
+pub enum Plain {
+    /// TCP; made with `TCP_NODELAY` already set.
+    Tcp(TcpStream),
+    /// Unix socket.
+    Unix(UnixStream),
+    /// In-memory pipe, for tests.
+    Pipe(DuplexStream),
+}
+
+/// A stream to a client or a server. `Unpin`, `Send`, with vectored writes where the kernel has them.
+#[derive(Debug)]
+pub enum Transport {
+    /// Not encrypted.
+    Plain(Plain),
+    /// TLS, we are the server side (a client's connection).
+    Accepted(Box<tokio_rustls::server::TlsStream<Plain>>),
+    /// TLS, we are the client side (a connection to a server).
+    Dialed(Box<tokio_rustls::client::TlsStream<Plain>>),
+}
+
+impl Transport {
+    /// A transport over TCP. Sets `TCP_NODELAY`, once; that cannot fail on a live socket in a way that matters.
+    pub fn tcp(stream: TcpStream) -> Transport {
+        let _ = stream.set_nodelay(true);
+        Transport::Plain(Plain::Tcp(stream))
+    }
+
+    /// A transport over a Unix socket.
+    pub fn unix(stream: UnixStream) -> Transport {
+        Transport::Plain(Plain::Unix(stream))
+    }
+
+    /// A transport over an in-memory pipe.
+    pub fn pipe(stream: DuplexStream) -> Transport {
+        Transport::Plain(Plain::Pipe(stream))
+    }
+
+    /// True when the bytes on the wire are encrypted.
+    pub fn is_tls(&self) -> bool {
+        !matches!(self, Transport::Plain(_))
+    }
+
+    /// The stream below TLS, or the stream itself.
+    pub fn plain(&self) -> &Plain {
+        match self {
+            Transport::Plain(plain) => plain,
+            Transport::Accepted(tls) => tls.get_ref().0,
+            Transport::Dialed(tls) => tls.get_ref().0,
+        }
+    }
+}
+
+macro_rules! each {
+    ($self:expr, $kind:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            $kind::Tcp($stream) => $call,
+            $kind::Unix($stream) => $call,
+            $kind::Pipe($stream) => $call,
+        }
+    };
+}
+
+macro_rules! layer {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Transport::Plain($stream) => $call,
+            Transport::Accepted($stream) => $call,
+            Transport::Dialed($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Plain {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, Plain, s => Pin::new(s).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Plain {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, Plain, s => Pin::new(s).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, Plain, s => Pin::new(s).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, Plain, s => Pin::new(s).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, Plain, s => Pin::new(s).poll_shutdown(cx))
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        layer!(self, s => Pin::new(s).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        layer!(self, s => Pin::new(s).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        layer!(self, s => Pin::new(s).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        layer!(self, s => Pin::new(s).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        layer!(self, s => Pin::new(s).poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,1 @@
+//! A PostgreSQL proxy with an embedded failover controller

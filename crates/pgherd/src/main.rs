@@ -1,0 +1,2 @@
+//! The `pgherd` binary.
+fn main() {}

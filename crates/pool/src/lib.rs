@@ -1,0 +1,1 @@
+//! Server connections: connect, log in, check out, hand over, reset, retire

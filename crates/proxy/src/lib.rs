@@ -1,0 +1,1 @@
+//! The hot path: one client from door to goodbye

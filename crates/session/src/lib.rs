@@ -1,0 +1,1 @@
+//! The session state machine: who owes which reply; pure
