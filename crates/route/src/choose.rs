@@ -218,7 +218,7 @@ impl View<'_> {
             || self.readable().filter(|node| !(stand_in && self.snapshot.primary == Some(node.id)));
         // A node without a measurement is as far away as can be, yet better than none.
         let distance = |node: &Node| node.probe_time.unwrap_or(Duration::MAX);
-        let fastest = readable().map(|node| distance(node)).min()?;
+        let fastest = readable().map(distance).min()?;
         let reach = fastest.saturating_add(self.policy.nearest_tolerance);
         let total =
             readable().filter(|node| distance(node) <= reach).map(|node| u64::from(node.weight)).sum();
