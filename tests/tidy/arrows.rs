@@ -54,7 +54,7 @@ const TEST_TOOLS: [&str; 2] = ["proptest", "rcgen"];
 const PURE_TEST_TOOLS: [&str; 3] = ["proptest", "serde_json", "toml"];
 
 /// Faults in the arrows of one Cargo.toml.
-pub fn faults(path: &str, text: &str) -> Vec<String> {
+pub(crate) fn faults(path: &str, text: &str) -> Vec<String> {
     let Some((who, manifest)) = parse(path, text) else {
         return vec![format!("{path}: cannot be read as a crate's manifest")];
     };
@@ -73,7 +73,7 @@ pub fn faults(path: &str, text: &str) -> Vec<String> {
 }
 
 /// Faults in what every manifest must say.
-pub fn manifest_faults(path: &str, text: &str) -> Vec<String> {
+pub(crate) fn manifest_faults(path: &str, text: &str) -> Vec<String> {
     let Some((_, manifest)) = parse(path, text) else {
         return vec![format!("{path}: cannot be read as a crate's manifest")];
     };

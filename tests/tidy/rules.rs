@@ -19,12 +19,12 @@ const CLOCKS_AND_CHANCE: [&str; 6] =
 const GLOBALS_AND_WAITING: [&str; 7] =
     ["tokio::", "thread_local!", "LazyLock", "OnceLock", "static mut", "thread::sleep", "std::net"];
 
-pub fn file_length(path: &str, text: &str) -> Option<String> {
+pub(crate) fn file_length(path: &str, text: &str) -> Option<String> {
     let lines = text.lines().count();
     (lines > MAX_FILE_LINES).then(|| format!("{path}: {lines} lines, more than {MAX_FILE_LINES}"))
 }
 
-pub fn function_length(path: &str, source: &Source) -> Vec<String> {
+pub(crate) fn function_length(path: &str, source: &Source) -> Vec<String> {
     let long = source.functions().into_iter().filter(|function| function.lines > MAX_FUNCTION_LINES);
     long.map(|f| {
         format!("{path} {}: {} lines from line {}, more than {MAX_FUNCTION_LINES}", f.name, f.lines, f.line)
@@ -32,7 +32,7 @@ pub fn function_length(path: &str, source: &Source) -> Vec<String> {
     .collect()
 }
 
-pub fn inline_tests(path: &str, source: &Source) -> Vec<String> {
+pub(crate) fn inline_tests(path: &str, source: &Source) -> Vec<String> {
     if is_test_file(path) {
         return Vec::new();
     }
@@ -44,7 +44,7 @@ pub fn inline_tests(path: &str, source: &Source) -> Vec<String> {
 }
 
 /// A lib.rs is docs, attributes and `pub mod` lines.
-pub fn lib_page(path: &str, text: &str, source: &Source) -> Vec<String> {
+pub(crate) fn lib_page(path: &str, text: &str, source: &Source) -> Vec<String> {
     let mut faults = Vec::new();
     if !text.starts_with("//!") {
         faults.push(format!("{path}: does not begin with the crate's page"));
@@ -60,13 +60,13 @@ pub fn lib_page(path: &str, text: &str, source: &Source) -> Vec<String> {
 }
 
 /// A file named util says that nobody knew what it is for.
-pub fn empty_name(path: &str) -> Option<String> {
+pub(crate) fn empty_name(path: &str) -> Option<String> {
     let stem = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".rs");
     let empty = ["util", "utils", "common", "types", "helper", "helpers", "misc", "mod"];
     empty.contains(&stem).then(|| format!("{path}: name a file after the one noun it holds"))
 }
 
-pub fn purity(path: &str, source: &Source) -> Vec<String> {
+pub(crate) fn purity(path: &str, source: &Source) -> Vec<String> {
     let starts = |list: &[&str]| list.iter().any(|prefix| path.starts_with(prefix));
     let is_pure = starts(&PURE);
     if !is_pure && !starts(&GROUND) {
@@ -88,7 +88,7 @@ pub fn purity(path: &str, source: &Source) -> Vec<String> {
     faults
 }
 
-pub fn unwraps(path: &str, source: &Source) -> Vec<String> {
+pub(crate) fn unwraps(path: &str, source: &Source) -> Vec<String> {
     if is_test_file(path) || !NETWORK.iter().any(|prefix| path.starts_with(prefix)) {
         return Vec::new();
     }
@@ -98,7 +98,7 @@ pub fn unwraps(path: &str, source: &Source) -> Vec<String> {
         .collect()
 }
 
-pub fn re_exports(path: &str, source: &Source) -> Vec<String> {
+pub(crate) fn re_exports(path: &str, source: &Source) -> Vec<String> {
     let lines = source.lines().filter(|(_, line, _)| line.trim_start().starts_with("pub use "));
     lines
         .map(|(number, _, _)| format!("{path}: line {number} re-exports; import a thing from where it lives"))
@@ -106,7 +106,7 @@ pub fn re_exports(path: &str, source: &Source) -> Vec<String> {
 }
 
 /// Paths of a developer's machine and names of tools that nobody else has.
-pub fn machine_words(path: &str, text: &str) -> Vec<String> {
+pub(crate) fn machine_words(path: &str, text: &str) -> Vec<String> {
     // Put together here, so that this file does not find itself.
     let words = [["/wo", "rk/"], ["/ro", "ot/"], ["/home", "/"], ["clau", "de"], ["anthro", "pic"]]
         .map(|w| w.concat());
@@ -121,7 +121,7 @@ pub fn machine_words(path: &str, text: &str) -> Vec<String> {
 }
 
 /// Roles have one name each (glossary: primary, standby, replica).
-pub fn glossary(path: &str, text: &str) -> Vec<String> {
+pub(crate) fn glossary(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for (i, line) in text.lines().enumerate() {
         // The postmaster is PostgreSQL's own word.
@@ -133,7 +133,7 @@ pub fn glossary(path: &str, text: &str) -> Vec<String> {
     faults
 }
 
-pub fn lock_sources(path: &str, text: &str) -> Vec<String> {
+pub(crate) fn lock_sources(path: &str, text: &str) -> Vec<String> {
     let public = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
     let foreign = text.lines().filter(|line| line.starts_with("source = ") && *line != public);
     foreign.map(|line| format!("{path}: not from crates.io: {line}")).collect()

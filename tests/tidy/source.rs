@@ -1,7 +1,7 @@
 //! Just enough of Rust's lexical structure to count braces honestly.
 
 /// A source file with everything that is not code blanked out, line for line and column for column.
-pub struct Source {
+pub(crate) struct Source {
     code: Vec<u8>,
     /// Byte ranges of test modules and test functions.
     tests: Vec<(usize, usize)>,
@@ -9,23 +9,23 @@ pub struct Source {
 
 /// One `fn` with a body.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Function {
-    pub name: String,
+pub(crate) struct Function {
+    pub(crate) name: String,
     /// First line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Lines from `fn` to the closing brace.
-    pub lines: usize,
+    pub(crate) lines: usize,
 }
 
 impl Source {
-    pub fn new(text: &str) -> Source {
+    pub(crate) fn new(text: &str) -> Source {
         let code = blank(text.as_bytes());
         let tests = test_ranges(&code);
         Source { code, tests }
     }
 
     /// The lines of code, numbered from 1, and whether each is test code.
-    pub fn lines(&self) -> impl Iterator<Item = (usize, &str, bool)> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str, bool)> {
         let mut start = 0;
         self.code.split(|b| *b == b'\n').enumerate().map(move |(i, line)| {
             let is_test = self.tests.iter().any(|(from, to)| (*from..*to).contains(&start));
@@ -35,11 +35,11 @@ impl Source {
     }
 
     /// Lines of each block of tests.
-    pub fn test_blocks(&self) -> impl Iterator<Item = (usize, usize)> {
+    pub(crate) fn test_blocks(&self) -> impl Iterator<Item = (usize, usize)> {
         self.tests.iter().map(|(from, to)| (self.line_of(*from), self.line_of(*to) - self.line_of(*from) + 1))
     }
 
-    pub fn functions(&self) -> Vec<Function> {
+    pub(crate) fn functions(&self) -> Vec<Function> {
         let mut found = Vec::new();
         for at in words(&self.code, b"fn") {
             let name: Vec<u8> =

@@ -32,14 +32,14 @@ const TOP_LEVEL: [&str; 20] = [
 ];
 
 /// All text files by their path from the root of the workspace.
-pub struct Tree {
+pub(crate) struct Tree {
     files: BTreeMap<String, String>,
     /// Names at the root.
-    pub top_level: Vec<String>,
+    pub(crate) top_level: Vec<String>,
 }
 
 impl Tree {
-    pub fn read() -> Tree {
+    pub(crate) fn read() -> Tree {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace");
         let mut files = BTreeMap::new();
         let mut top_level = Vec::new();
@@ -65,16 +65,16 @@ impl Tree {
         Tree { files, top_level }
     }
 
-    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
-    pub fn rust(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn rust(&self) -> impl Iterator<Item = (&str, &str)> {
         self.all().filter(|(path, _)| path.ends_with(".rs"))
     }
 
     /// The Cargo.toml of every crate of the workspace (not the workspace's own).
-    pub fn manifests(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = (&str, &str)> {
         let is_member = |path: &str| {
             path.strip_prefix("crates/").is_some_and(|rest| rest.split('/').count() == 2)
                 || path == "tests/Cargo.toml"
@@ -84,7 +84,7 @@ impl Tree {
     }
 }
 
-pub fn top_level_faults(names: &[String]) -> Vec<String> {
+pub(crate) fn top_level_faults(names: &[String]) -> Vec<String> {
     let known = |name: &str| TOP_LEVEL.contains(&name) || name == "tests";
     let strangers = names.iter().filter(|name| !known(name));
     strangers.map(|name| format!("{name}: not one of the things that stand at the top level")).collect()
@@ -92,7 +92,7 @@ pub fn top_level_faults(names: &[String]) -> Vec<String> {
 
 /// Takes out the faults that an exception excuses (a fault begins with `KEY: `), and adds one for each exception that
 /// excuses nothing or gives no reason.
-pub fn without_excused(faults: Vec<String>, exceptions: &[(&str, &str)]) -> Vec<String> {
+pub(crate) fn without_excused(faults: Vec<String>, exceptions: &[(&str, &str)]) -> Vec<String> {
     let excuses =
         |key: &str, fault: &String| fault.strip_prefix(key).is_some_and(|rest| rest.starts_with(':'));
     let idle = exceptions.iter().filter(|(key, _)| !faults.iter().any(|fault| excuses(key, fault)));
