@@ -5,6 +5,7 @@ use std::fs::{File, TryLockError};
 use std::hash::BuildHasher;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Held locked for as long as the lab lives; a directory whose lock is free is a leftover.
 pub(crate) const LOCK: &str = "lab.lock";
@@ -13,6 +14,9 @@ pub(crate) const KEPT: &str = "lab.kept";
 
 /// Attempts at a name nobody uses.
 const NAMES: u32 = 100;
+/// Attempts at removing the directory, and the time between them.
+const REMOVALS: u32 = 20;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 
 /// The directory everything of one lab lives in.
 #[derive(Debug)]
@@ -71,9 +75,15 @@ impl Drop for Directory {
         if self.keep {
             return;
         }
-        if let Err(error) = std::fs::remove_dir_all(&self.path)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
+        // A program that was just killed may still have a child that writes its last file.
+        for _ in 1..REMOVALS {
+            match std::fs::remove_dir_all(&self.path) {
+                Ok(()) => return,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+                Err(_) => std::thread::sleep(REMOVAL_PAUSE),
+            }
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
             tracing::warn!(directory = %self.path.display(), %error, "could not remove the lab's directory");
         }
     }

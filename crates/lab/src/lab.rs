@@ -90,7 +90,7 @@ impl Lab {
 
     /// What starts processes as the servers' account, bound to this lab's life; pgbench and psql are run by it too.
     #[must_use]
-    pub fn nursery(&self) -> &Nursery {
+    pub fn nursery(&self) -> &Arc<Nursery> {
         &self.nursery
     }
 
@@ -304,7 +304,7 @@ fn host_access(auth: Auth) -> String {
 }
 
 /// 128 unpredictable bits in hex: the standard library seeds each hasher from the system's random source.
-fn secret() -> String {
+pub(crate) fn secret() -> String {
     let state = || std::collections::hash_map::RandomState::new().hash_one(0);
     format!("{:016x}{:016x}", state(), state())
 }

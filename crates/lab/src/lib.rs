@@ -8,12 +8,15 @@
 //! Invariants: PostgreSQL never runs as root (it refuses); every postmaster ends with the [`lab::Lab`], also when the
 //! process that owns it is killed (parent-death signal where `setpriv` is there); a lab that is not kept leaves no file.
 //!
+//! [`front::Front`] puts a pgherd process before the cluster: the program itself, started with a settings file as any operator would.
+//!
 //! Deliberately absent: any arrow to another crate of ours, any SQL client but the `psql` of the server under test, and
 //! durability (`fsync = off`: a lab survives `kill -9`, not a power cut).
 pub mod account;
 pub mod binaries;
 pub mod directory;
 pub mod error;
+pub mod front;
 pub mod lab;
 pub mod node;
 pub mod nursery;

@@ -67,10 +67,9 @@ impl Nursery {
         self.setpriv.is_some()
     }
 
-    /// A command prepared to run in the lab: as its account, in its directory, in its own process group, without our `PG*`
-    /// variables, in the C locale, with nothing to read, and killed when the thread that spawns it ends.
+    /// A command that dies with us, in a process group of its own, with nothing to read; it runs as we do.
     #[must_use]
-    pub fn command(&self, program: &Path) -> Command {
+    pub fn bound(&self, program: &Path) -> Command {
         let mut command = match &self.setpriv {
             Some(setpriv) => {
                 let mut command = Command::new(setpriv);
@@ -79,6 +78,15 @@ impl Nursery {
             }
             None => Command::new(program),
         };
+        command.stdin(Stdio::null()).process_group(0);
+        command
+    }
+
+    /// A command prepared to run in the lab: bound to us and moreover as the lab's account, in its directory, without our
+    /// `PG*` variables and in the C locale.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = self.bound(program);
         self.account.apply(&mut command);
         command.env_clear();
         for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"] {
@@ -91,7 +99,7 @@ impl Nursery {
             .env("TZ", "UTC")
             .env("HOME", &self.directory)
             .env("PGPASSFILE", "/dev/null");
-        command.current_dir(&self.directory).stdin(Stdio::null()).process_group(0);
+        command.current_dir(&self.directory);
         command
     }
 
