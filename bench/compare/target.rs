@@ -6,7 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use pgherd_bench::cluster::{Cluster, DATABASE, SCRAM_USER, USER};
+use pgherd_bench::cluster::{Cluster, DATABASE, SCRAM_PASSWORD, SCRAM_USER, USER};
 use pgherd_bench::daemon::{self, Daemon, Stop};
 use pgherd_bench::machine;
 
@@ -146,6 +146,7 @@ fn pgherd_settings(home: &Path, workers: u32, frame: Frame<'_>, port: u16) -> io
 [server]
 workers = {workers}
 state_dir = "{home}"
+log_level = "warn"
 
 [cluster]
 name = "bench"
@@ -177,7 +178,8 @@ auth = "trust"
 [[user]]
 name = "{SCRAM_USER}"
 auth = "scram-sha-256"
-verifier = "{verifier}"
+password = "{verifier}"
+server_password = "{SCRAM_PASSWORD}"
 
 [api]
 listen = "127.0.0.1:{api}"

@@ -24,7 +24,7 @@ pub(crate) enum Workload {
     SelectOnly,
     /// pgbench's tpcb-like: seven statements in a transaction.
     TpcbLike,
-    /// [`PIPELINE_DEPTH`] single-row selects, one Sync each, sent without waiting; one pipeline is one transaction.
+    /// [`PIPELINE_DEPTH`] single-row selects sent without waiting, with one Sync behind them: one pipeline is one transaction.
     Pipeline,
     /// select-only with a new connection and a SCRAM-SHA-256 login for every transaction.
     ConnectScram,

@@ -63,10 +63,13 @@ impl Table {
 
 /// A number with about three significant digits, the way a person would write it.
 pub fn number(value: f64) -> String {
+    // Sums of nothing and differences of nothing may be a negative zero.
+    let value = if value.abs() < 0.0005 { 0.0 } else { value };
     match value.abs() {
         a if a >= 100.0 => format!("{value:.0}"),
         a if a >= 10.0 => format!("{value:.1}"),
         a if a >= 1.0 => format!("{value:.2}"),
+        0.0 => "0".to_owned(),
         _ => format!("{value:.3}"),
     }
 }
@@ -87,5 +90,6 @@ mod tests {
     #[test]
     fn numbers_keep_three_digits() {
         assert_eq!([1234.5, 12.34, 1.234, 0.1234].map(number), ["1234", "12.3", "1.23", "0.123"]);
+        assert_eq!(number(-0.0001), "0");
     }
 }
