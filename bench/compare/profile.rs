@@ -14,7 +14,7 @@ use crate::workload::Cell;
 const SYMBOLS: usize = 45;
 
 /// Samples per second of CPU time; a prime, so as not to beat with timers.
-const FREQUENCY: &str = "997";
+const FREQUENCY: &str = "4999";
 
 /// Runs `cell` under perf and returns the symbols that cost most, self time first.
 pub(crate) fn run(
@@ -39,7 +39,9 @@ pub(crate) fn run(
     perf.wait()?;
     ran?;
     let mut report = Command::new("perf");
-    report.args(["report", "--stdio", "--percent-limit", "0.4", "--sort", "symbol,dso", "-i"]).arg(&data);
+    report
+        .args(["report", "--stdio", "--percent-limit", "0.4", "--fields", "overhead,symbol,dso", "-i"])
+        .arg(&data);
     let report = checked(&mut report)?;
     let lines = report.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
     Ok(lines.take(SYMBOLS).map(|line| format!("{}\n", line.trim_end())).collect())

@@ -9,7 +9,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use crate::echo::{ANSWER, REQUEST};
 use crate::shelf::{Policy, Server, Shelf};
@@ -78,7 +77,7 @@ fn per_core(shelf: &Arc<Shelf>, port: u16, upstream: u16, servers: u32, workers:
             runtime.block_on(async {
                 while let Some(client) = clients.recv().await {
                     if let Ok(client) = TcpStream::from_std(client) {
-                        let _: JoinHandle<_> = tokio::spawn(relay(shelf.clone(), client, home));
+                        drop(tokio::spawn(relay(shelf.clone(), client, home)));
                     }
                 }
             });
