@@ -1,1 +1,2 @@
 //! A PostgreSQL proxy with an embedded failover controller
+pub mod cli;
