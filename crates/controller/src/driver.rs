@@ -7,7 +7,7 @@ use crate::handle::{Command, Handle, Request};
 use crate::ledger::Ledger;
 use crate::memory;
 use crate::probe::Probe;
-use crate::settings::{Login, Settings};
+use crate::settings::{Login, NodeSettings, Settings};
 use crate::view::View;
 use crate::watcher::{Order, Watcher};
 use arc_swap::ArcSwap;
@@ -136,20 +136,7 @@ impl Driver {
 
     async fn answer(&mut self, request: Request) -> Result<(), ControlError> {
         match request {
-            Request::Add(node) => {
-                let (name, login) = (node.spec.name.clone(), node.login);
-                let known = self.state.named(&name).is_some();
-                let before = (!known).then(|| self.logins.insert(name.clone(), login));
-                match (self.handle(Event::Added(node.spec)).await, before) {
-                    (None, _) => Ok(()),
-                    (Some(refusal), before) => {
-                        if before.is_some() {
-                            self.logins.remove(&name);
-                        }
-                        Err(ControlError::Refused(refusal))
-                    }
-                }
-            }
+            Request::Add(node) => self.add(node).await,
             Request::Remove(name) => {
                 let id = self.id(&name)?;
                 self.handle(Event::Removed(id)).await;
@@ -167,6 +154,20 @@ impl Driver {
                 Ok(())
             }
         }
+    }
+
+    async fn add(&mut self, node: NodeSettings) -> Result<(), ControlError> {
+        let name = node.spec.name.clone();
+        if self.state.named(&name).is_some() {
+            return Err(ControlError::Refused(format!("node \"{name}\" already exists")));
+        }
+        self.logins.insert(name.clone(), node.login);
+        let refusal = self.handle(Event::Added(node.spec)).await;
+        if self.state.named(&name).is_some() {
+            return Ok(());
+        }
+        self.logins.remove(&name);
+        Err(ControlError::Refused(refusal.unwrap_or_else(|| format!("node \"{name}\" was not added"))))
     }
 
     fn id(&self, name: &str) -> Result<NodeId, ControlError> {
