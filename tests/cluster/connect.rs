@@ -1,5 +1,7 @@
 //! Connecting and logging in to a real PostgreSQL: each method, each `sslmode`, each refusal, and a cancel that arrives.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test: that is what it is for")]
+
 use pgherd_net::keepalive::Keepalive;
 use pgherd_net::tls::client::ClientFiles;
 use pgherd_pool::connect::credentials::{Credentials, Md5Hash, Password};
