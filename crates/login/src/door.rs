@@ -147,9 +147,11 @@ impl Door {
         let mut stream = Stream::new(transport);
         let waiting = Waiting::enter(&self.unauthenticated);
         if waiting.before >= settings.max_unauthenticated {
-            // Said at once, whatever the client was going to ask: reading it would cost what there is too little of.
-            drop(waiting);
-            dismiss(&mut stream, &peer, LoginError::Full).await;
+            // Said at once, whatever the client was going to ask: reading it would cost what there is too little of. A flood gets no
+            // words at all.
+            if waiting.before < settings.max_unauthenticated.saturating_mul(2) {
+                dismiss(&mut stream, &peer, LoginError::Full).await;
+            }
             return Arrival::Gone;
         }
         let stop = match timeout(settings.login_timeout, self.login(&mut stream, &settings, &peer)).await {
@@ -179,7 +181,6 @@ impl Door {
             Err(_) if stream.started => Stop::Refused(LoginError::Timeout),
             Err(_) => Stop::Left,
         };
-        drop(waiting);
         match stop {
             Stop::Refused(error) => dismiss(&mut stream, &peer, error).await,
             Stop::Left => tracing::debug!(%peer, "left before it was let in"),

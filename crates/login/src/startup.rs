@@ -15,6 +15,9 @@ const CANCEL_REQUEST: u32 = 1234 << 16 | 5678;
 /// A cancel secret's length (protocol 3.2 made it variable).
 const SECRET: std::ops::RangeInclusive<usize> = 4..=256;
 
+/// A name and its value.
+pub type Setting = (Box<str>, Box<str>);
+
 /// One opening packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opening {
@@ -36,7 +39,7 @@ pub struct Startup {
     /// Database; the user's name when none was given.
     pub database: Arc<str>,
     /// Settings: those in `options` first, because the others win over them.
-    pub settings: Vec<(Box<str>, Box<str>)>,
+    pub settings: Vec<Setting>,
     /// The value of `replication`, when it asks for a replication connection.
     pub replication: Option<Box<str>>,
     /// The protocol to speak from here on.
@@ -184,7 +187,7 @@ fn wants_replication(value: &str) -> Result<bool, LoginError> {
 
 /// Takes `options` apart as the server's command line would be: `-c name=value`, `-cname=value`, `--name=value`; dashes in names are
 /// underscores. `-e` and `-S` are the two other switches a client may still meet in old advice.
-fn switches(options: &str) -> Result<Vec<(Box<str>, Box<str>)>, LoginError> {
+fn switches(options: &str) -> Result<Vec<Setting>, LoginError> {
     let mut settings = Vec::new();
     let mut words = Words(options.chars());
     while let Some(word) = words.next() {
@@ -209,7 +212,7 @@ fn switches(options: &str) -> Result<Vec<(Box<str>, Box<str>)>, LoginError> {
     Ok(settings)
 }
 
-fn assign(assignment: &str) -> Option<(Box<str>, Box<str>)> {
+fn assign(assignment: &str) -> Option<Setting> {
     let (name, value) = assignment.split_once('=')?;
     Some((name.replace('-', "_").into(), value.into()))
 }

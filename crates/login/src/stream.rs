@@ -38,7 +38,7 @@ impl Stream {
     pub(crate) async fn need(&mut self, length: usize) -> Result<(), Stop> {
         while self.input.len() < length {
             let transport = self.transport.as_mut().ok_or(Stop::Left)?;
-            self.input.reserve(CHUNK.min(length.max(CHUNK)));
+            self.input.reserve(CHUNK);
             match transport.read_buf(&mut self.input).await {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return Err(Stop::Left),
