@@ -2,14 +2,14 @@ use super::*;
 use crate::scram::Verifier;
 use crate::settings::{Method, TlsPolicy, Trusted};
 use crate::users::{Secret, Users};
-use pgherd_net::tls::ServerTls;
-use pgherd_net::tls::client::{ClientFiles, ClientTls, Verify};
-use pgherd_net::transport::Plain;
 use proptest::prelude::*;
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+#[path = "door_tls_tests.rs"]
+mod encrypted;
 
 const SSL: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
 const GSS: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x30";
@@ -38,18 +38,6 @@ fn trusting() -> Settings {
         trusted: Trusted { unix: true, networks: vec!["0.0.0.0/0".parse().unwrap()] },
         ..Settings::default()
     }
-}
-
-fn tls() -> Arc<ServerTls> {
-    let issued = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
-    let directory = std::env::temp_dir().join(format!("pgherd-door-{:?}", std::thread::current().id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let (certificate, key) = (directory.join("crt"), directory.join("key"));
-    std::fs::write(&certificate, issued.cert.pem()).unwrap();
-    std::fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
-    let tls = ServerTls::load(&certificate, &key, None).unwrap();
-    std::fs::remove_dir_all(&directory).unwrap();
-    Arc::new(tls)
 }
 
 fn startup(version: u32, pairs: &[(&str, &str)]) -> Vec<u8> {
@@ -206,7 +194,7 @@ async fn refusals_are_postgresqls_own() {
         (settings(Method::Password), [hello("plain"), b"p\0\0\0\x06x!".to_vec()].concat(), "08P01"),
         (settings(Method::Password), [hello("plain"), b"p\0\0\0\x09secre".to_vec()].concat(), "08P01"),
         (Settings { cleartext_without_tls: false, ..settings(Method::Password) }, hello("plain"), "28000"),
-        (Settings { tls: TlsPolicy::Require(tls()), ..trusting() }, hello("plain"), "28000"),
+        (Settings { tls: TlsPolicy::Require(encrypted::tls()), ..trusting() }, hello("plain"), "28000"),
         (Settings { max_unauthenticated: 0, ..trusting() }, hello("plain"), "none"),
     ] {
         let (arrival, answer) = say(settings, remote(), &bytes).await;
@@ -320,71 +308,6 @@ async fn a_query_behind_the_password_is_kept() {
     let admitted = client(arrival);
     assert_eq!(&admitted.unread[..], b"Q\0\0\0\x05\0");
     assert_eq!(admitted.secret, ClientSecret::Password("secret".into()));
-}
-
-async fn over_tls(
-    policy: fn(Arc<ServerTls>) -> TlsPolicy,
-    request: bool,
-    first: &'static [u8],
-) -> (Arrival, Vec<u8>) {
-    let client = ClientTls::load(Verify::Nothing, ClientFiles::default()).unwrap();
-    let settings = Settings { tls: policy(tls()), ..settings(Method::ScramSha256) };
-    meet(settings, remote(), |mut stream| async move {
-        if request {
-            stream.write_all(SSL).await.unwrap();
-            assert_eq!(stream.read_u8().await.unwrap(), b'S');
-        }
-        let mut transport = client.connect(Plain::Pipe(stream), "localhost").await.unwrap();
-        transport.write_all(first).await.unwrap();
-        transport.write_all(&hello("plain")).await.unwrap();
-        transport.flush().await.unwrap();
-        let mut answer = vec![0; 1024];
-        let count = transport.read(&mut answer).await.unwrap();
-        answer.truncate(count);
-        answer
-    })
-    .await
-}
-
-#[tokio::test]
-async fn tls_by_request_and_straight_away_offers_plus() {
-    for policy in [TlsPolicy::Prefer, TlsPolicy::Require] {
-        for request in [true, false] {
-            let (_, answer) = over_tls(policy, request, b"").await;
-            assert_eq!(&answer[9..], b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
-        }
-    }
-    // Inside TLS there is no second TLS.
-    let (_, answer) = over_tls(TlsPolicy::Prefer, true, SSL).await;
-    assert_eq!(refusal(&answer[..]).0, "0A000");
-}
-
-#[tokio::test]
-async fn without_tls_plus_is_not_offered() {
-    let (_, answer) = say(settings(Method::ScramSha256), remote(), &hello("plain")).await;
-    assert_eq!(&answer[9..], b"SCRAM-SHA-256\0\0");
-    // Unix sockets get none, and are not refused for it.
-    let required = Settings { tls: TlsPolicy::Require(tls()), ..trusting() };
-    let (arrival, _) = say(required.clone(), Peer::Unix(None), &hello("alice")).await;
-    client(arrival);
-    let (_, answer) = say(required, Peer::Unix(None), SSL).await;
-    assert_eq!(answer, b"N");
-}
-
-#[tokio::test]
-async fn plaintext_behind_the_request_never_counts_as_encrypted() {
-    let settings = Settings { tls: TlsPolicy::Prefer(tls()), ..trusting() };
-    let (arrival, answer) = say(settings.clone(), remote(), &[SSL, &hello("alice")].concat()).await;
-    assert!(matches!(arrival, Arrival::Gone));
-    assert_eq!((answer[0], refusal(&answer).0.as_str()), (b'S', "08P01"));
-    // The same bytes a moment later meet the handshake.
-    let (arrival, ()) = meet(settings, remote(), |mut stream| async move {
-        stream.write_all(SSL).await.unwrap();
-        assert_eq!(stream.read_u8().await.unwrap(), b'S');
-        stream.write_all(&hello("alice")).await.unwrap();
-    })
-    .await;
-    assert!(matches!(arrival, Arrival::Gone));
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,8 +15,8 @@ pub enum LoginError {
     /// A cancel request whose secret is shorter than 4 or longer than 256 bytes.
     #[error("invalid length of query cancel packet")]
     CancelLength,
-    /// A name or value in the startup packet is not UTF-8.
-    #[error("invalid byte sequence for encoding \"UTF8\" in startup packet")]
+    /// A name, value or password is not UTF-8.
+    #[error("invalid byte sequence for encoding \"UTF8\"")]
     Encoding,
     /// Not protocol 3.
     #[error("unsupported frontend protocol {0}.{1}: server supports 3.0 to 3.2")]
