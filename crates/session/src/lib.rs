@@ -1,1 +1,22 @@
-//! The session state machine: who owes which reply; pure
+//! The session state machine: who owes which reply, what may pass, what must be held. Pure: bytes in, verdicts out, no I/O, no clock.
+//!
+//! A driver shows the machine what a client and a server sent ([`machine::Machine::client`], [`machine::Machine::server`]); the machine answers through two
+//! [`step::Sink`]s (what goes on to the server, what goes on to the client) and says when it needs a server, and when it has no more use for it.
+//!
+//! Invariants: every reply a client asked for is answered once, in order, or the connection ends; a reply it did not ask for never reaches it; a server
+//! is free only when nothing is owed and no transaction is open; any reply that does not fit breaks the session, it is never guessed.
+//! The result does not depend on how the bytes were cut into pieces. Deliberately absent: sockets, pools, routing.
+pub mod begin;
+pub mod doomed;
+pub mod effect;
+pub mod extended;
+pub mod machine;
+pub mod params;
+pub mod pending;
+pub mod pin;
+pub mod prepared;
+pub mod replies;
+pub mod server;
+pub mod simple;
+pub mod step;
+pub mod tokens;

@@ -1,0 +1,153 @@
+//! The HTTP server: one handler, because the method and the first part of the path decide everything.
+
+use crate::document;
+use crate::guard::GuardedListener;
+use crate::path::{Endpoint, Health, max_lag};
+use crate::source::Source;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::{Method, Response, StatusCode, Uri};
+use pgherd_metrics::expose;
+use pgherd_topology::snapshot::Snapshot;
+use serde_json::Value;
+use std::future::IntoFuture;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// How long visitors may go on after the server was told to stop.
+pub const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// What Patroni answers to an action it does not have; its command line looks for these words.
+const UNSUPPORTED: &str = "Server does not support this operation";
+
+/// Serves HTTP/1 on `listener` until `stop` is done, then lets open requests finish within [`STOP_TIME`]. Whoever is
+/// still connected after that, or when this future is dropped, is ended by the guard's limits. Errors: those of the
+/// listening socket; a visitor's are his own.
+pub async fn serve(
+    listener: TcpListener,
+    source: Arc<dyn Source>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let (tell, told) = oneshot::channel::<()>();
+    let router = Router::new().fallback(answer).with_state(source);
+    let server = axum::serve(GuardedListener::new(listener), router).with_graceful_shutdown(async {
+        // An error means that `serve` itself was dropped: stop as well.
+        let _ = told.await;
+    });
+    let mut server = std::pin::pin!(server.into_future());
+    tokio::select! {
+        ended = &mut server => return ended,
+        () = stop => {}
+    }
+    // The receiver lives in the server, which has not ended.
+    let _ = tell.send(());
+    tokio::time::timeout(STOP_TIME, server).await.unwrap_or(Ok(()))
+}
+
+async fn answer(State(source): State<Arc<dyn Source>>, method: Method, uri: Uri) -> Response<Body> {
+    let endpoint = Endpoint::of(uri.path());
+    let query = uri.query().unwrap_or_default();
+    match method {
+        Method::GET => get(source, endpoint, query).await,
+        Method::HEAD | Method::OPTIONS => bare(bare_status(&*source, endpoint, query)),
+        _ => text(StatusCode::NOT_IMPLEMENTED, "text/html", UNSUPPORTED.to_string()),
+    }
+}
+
+async fn get(source: Arc<dyn Source>, endpoint: Endpoint, query: &str) -> Response<Body> {
+    match endpoint {
+        Endpoint::Liveness => bare(yes_or_unavailable(source.alive())),
+        Endpoint::Readiness => bare(yes_or_unavailable(source.ready())),
+        Endpoint::Metrics => metrics(source).await,
+        Endpoint::Cluster => {
+            let document = document::cluster(&source.snapshot(), &source.facts(), source.members());
+            json(StatusCode::OK, &document)
+        }
+        Endpoint::History => json(StatusCode::OK, &document::history(&source.history())),
+        Endpoint::Node => node(&*source, StatusCode::OK),
+        Endpoint::Health(health) => node(&*source, health_status(&source.snapshot(), health, query)),
+        Endpoint::Unknown => node(&*source, StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+/// HEAD and OPTIONS exist for health checks only; everywhere else they are "not available", as in Patroni.
+fn bare_status(source: &dyn Source, endpoint: Endpoint, query: &str) -> StatusCode {
+    match endpoint {
+        Endpoint::Health(health) => health_status(&source.snapshot(), health, query),
+        Endpoint::Liveness
+        | Endpoint::Readiness
+        | Endpoint::Metrics
+        | Endpoint::Cluster
+        | Endpoint::History
+        | Endpoint::Node
+        | Endpoint::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn health_status(snapshot: &Snapshot, health: Health, query: &str) -> StatusCode {
+    let limit = max_lag(query).unwrap_or(u64::MAX);
+    let replica = || {
+        // A replica of unknown lag passes only where no limit was asked for.
+        snapshot.eligible_replicas().any(|node| node.lag_bytes.unwrap_or(u64::MAX) <= limit)
+    };
+    let primary = snapshot.primary_node().is_some();
+    yes_or_unavailable(match health {
+        Health::Primary => primary,
+        // Standby clusters are not served yet.
+        Health::StandbyLeader => false,
+        Health::Replica => replica(),
+        Health::ReadOnly => primary || replica(),
+        Health::Running => document::any_node_runs(snapshot),
+    })
+}
+
+async fn metrics(source: Arc<dyn Source>) -> Response<Body> {
+    // Thousands of series take milliseconds, which the probes on this thread cannot spare.
+    match tokio::task::spawn_blocking(move || source.metrics()).await {
+        Ok(rendered) => text(StatusCode::OK, expose::CONTENT_TYPE, rendered),
+        Err(error) => {
+            tracing::error!(%error, "could not render the metrics");
+            bare(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
+
+fn node(source: &dyn Source, status: StatusCode) -> Response<Body> {
+    json(status, &document::node(&source.snapshot(), &source.facts(), source.ready()))
+}
+
+fn yes_or_unavailable(yes: bool) -> StatusCode {
+    if yes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+fn json(status: StatusCode, document: &Value) -> Response<Body> {
+    text(status, "application/json", document.to_string())
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+    respond(status, Some(content_type), Body::from(body))
+}
+
+fn bare(status: StatusCode) -> Response<Body> {
+    respond(status, None, Body::empty())
+}
+
+/// Every answer ends its connection: a visitor's limits are counted per connection.
+fn respond(status: StatusCode, content_type: Option<&'static str>, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, axum::http::HeaderValue::from_static("close"));
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, axum::http::HeaderValue::from_static(content_type));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,307 @@
+//! What a text does to the session's own state, as far as a text can tell. What it cannot tell is caught by evidence: command tags and ParameterStatus.
+
+use crate::pin::Pin;
+use crate::tokens::{Token, Tokens};
+use std::collections::VecDeque;
+
+/// One change of session state, in the order in which the commands stand in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// `SET name TO value`: lower-cased name and the value as SQL text.
+    Set(Box<[u8]>, Box<[u8]>),
+    /// Tag SET, but nothing outlives the transaction (SET LOCAL, SET TRANSACTION).
+    Scoped,
+    /// `RESET name`, or everything.
+    Reset(Option<Box<[u8]>>),
+    /// DISCARD ALL.
+    DiscardAll,
+    /// `DEALLOCATE name`, or ALL.
+    Deallocate(Option<Box<[u8]>>),
+    /// A command after which the server must be kept.
+    Pins(Pin),
+}
+
+/// All a text does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Changes in order; each is confirmed by its command tag.
+    pub list: VecDeque<Effect>,
+    /// The server must be kept from now on, whatever the answer.
+    pub pin: Option<Pin>,
+}
+
+/// Longest part of a text that is looked at; a command hidden behind it is caught by its tag.
+pub const MAX_READ: usize = 64 * 1024;
+
+/// Reads `text`; `None` (no allocation, a fast look) for the ordinary statement that changes nothing of the session.
+pub fn effects(text: &[u8]) -> Option<Effects> {
+    let text = &text[..text.len().min(MAX_READ)];
+    let mut tokens = Tokens::new(text);
+    let first = tokens.next()?;
+    let several = memchr::memchr(b';', text).is_some_and(|at| !text[at..].iter().all(|b| *b == b';' || b.is_ascii_whitespace()));
+    let suspicious = suspicion(text);
+    if !several && suspicious.is_none() && !speaks_of_session(first) {
+        return None;
+    }
+    let mut effects = Effects { list: VecDeque::new(), pin: suspicious };
+    let mut tokens = Tokens::new(text);
+    loop {
+        match tokens.next() {
+            None | Some(Token::Opaque) => break,
+            Some(token) if token.is_byte(b';') => {}
+            Some(first) => {
+                effects.list.extend(command(first, &mut tokens));
+                if !skip_statement(&mut tokens) {
+                    break;
+                }
+            }
+        }
+    }
+    (effects.pin.is_some() || !effects.list.is_empty()).then_some(effects)
+}
+
+/// True for the first words of commands that may change session state.
+fn speaks_of_session(first: Token<'_>) -> bool {
+    let Token::Word(word) = first else { return false };
+    match word.first().map(u8::to_ascii_lowercase) {
+        Some(b's') => first.is("set"),
+        Some(b'r') => first.is("reset"),
+        Some(b'd') => first.is("discard") || first.is("deallocate") || first.is("declare"),
+        Some(b'l') => first.is("listen") || first.is("load"),
+        Some(b'p') => first.is("prepare"),
+        _ => false,
+    }
+}
+
+/// Looks for what hides in the middle of a text: session advisory locks, `set_config`, temporary objects. Works on bytes, so literals and comments
+/// count too: it only ever pins too much.
+fn suspicion(text: &[u8]) -> Option<Pin> {
+    let matches = |at: usize, word: &[u8]| text.get(at..at + word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
+    for at in memchr::memchr_iter(b'_', text) {
+        if at >= 8 && matches(at - 8, b"advisory_lock") {
+            return Some(Pin::AdvisoryLock);
+        }
+        if at >= 3 && matches(at - 3, b"set_config") {
+            return Some(Pin::Settings);
+        }
+    }
+    let temporary = memchr::memchr2_iter(b'p', b'P', text).any(|at| {
+        let starts = at >= 3 && matches(at - 3, b"temp") && (at == 3 || !in_word(text[at - 4]));
+        starts && (!text.get(at + 1).is_some_and(|b| in_word(*b)) || matches(at - 3, b"temporary"))
+    });
+    (temporary && !contains(text, b"on commit drop")).then_some(Pin::Temporary)
+}
+
+fn in_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
+}
+
+fn contains(text: &[u8], words: &[u8]) -> bool {
+    text.windows(words.len()).any(|window| window.eq_ignore_ascii_case(words))
+}
+
+/// Reads on to the end of this statement; false when the rest of the text is not understood.
+fn skip_statement(tokens: &mut Tokens<'_>) -> bool {
+    loop {
+        let mut look = *tokens;
+        match look.next() {
+            None => return true,
+            Some(Token::Opaque) => return false,
+            Some(token) if token.is_byte(b';') => return true,
+            Some(_) => *tokens = look,
+        }
+    }
+}
+
+fn command(first: Token<'_>, tokens: &mut Tokens<'_>) -> Option<Effect> {
+    if !speaks_of_session(first) {
+        return None;
+    }
+    let mut look = *tokens;
+    let second = look.next();
+    let second_is = |word: &str| second.is_some_and(|t| t.is(word));
+    match first {
+        _ if first.is("set") => set(tokens),
+        _ if first.is("reset") && second_is("all") => Some(Effect::Reset(None)),
+        _ if first.is("reset") => Some(reset(tokens)),
+        _ if first.is("discard") => second_is("all").then_some(Effect::DiscardAll),
+        _ if first.is("deallocate") => Some(deallocate(tokens)),
+        _ if first.is("declare") => Some(declare(tokens)),
+        _ if first.is("listen") => Some(Effect::Pins(Pin::Listen)),
+        _ if first.is("load") => Some(Effect::Pins(Pin::Load)),
+        _ if second_is("transaction") => None,
+        _ => Some(Effect::Pins(Pin::SqlPrepare)),
+    }
+}
+
+/// A (possibly dotted, possibly quoted) name in the form settings are kept under.
+fn name(tokens: &mut Tokens<'_>) -> Option<Box<[u8]>> {
+    let part = |token: Option<Token<'_>>| match token? {
+        Token::Word(word) => Some(word.to_ascii_lowercase()),
+        Token::Quoted(quoted) if !quoted.contains(&b'"') => Some(quoted.to_ascii_lowercase()),
+        _ => None,
+    };
+    let mut name = part(tokens.next())?;
+    let mut look = *tokens;
+    if look.next().is_some_and(|t| t.is_byte(b'.')) {
+        name.push(b'.');
+        name.extend(part(look.next())?);
+        *tokens = look;
+    }
+    Some(name.into())
+}
+
+fn set(tokens: &mut Tokens<'_>) -> Option<Effect> {
+    let mut look = *tokens;
+    let second = look.next()?;
+    let local = second.is("local");
+    if local || second.is("session") {
+        *tokens = look;
+    }
+    let unknown = if local { Effect::Scoped } else { Effect::Pins(Pin::Settings) };
+    let mut look = *tokens;
+    let word = look.next()?;
+    if word.is("constraints") {
+        return None;
+    }
+    if word.is("transaction") {
+        return Some(Effect::Scoped);
+    }
+    if word.is("characteristics") || word.is("authorization") || word.is("role") || word.is("xml") {
+        return Some(unknown);
+    }
+    let named = if word.is("time") && look.next().is_some_and(|t| t.is("zone")) {
+        *tokens = look;
+        Some(Box::from(&b"timezone"[..]))
+    } else if word.is("names") || word.is("schema") {
+        look = *tokens;
+        look.next();
+        *tokens = look;
+        Some(Box::from(if word.is("names") { &b"client_encoding"[..] } else { b"search_path" }))
+    } else {
+        name(tokens).filter(|_| tokens.next().is_some_and(|t| t.is("to") || t.is_byte(b'=')))
+    };
+    let effect = named.and_then(|name| value(tokens).map(|value| (name, value)));
+    Some(match effect {
+        _ if local => Effect::Scoped,
+        None => unknown,
+        Some((name, value)) if value.eq_ignore_ascii_case(b"default") => Effect::Reset(Some(name)),
+        Some((name, value)) => Effect::Set(name, value),
+    })
+}
+
+/// The text up to the end of the statement, when all of it is understood.
+fn value(tokens: &mut Tokens<'_>) -> Option<Box<[u8]>> {
+    let from = tokens.rest();
+    skip_statement(tokens).then_some(())?;
+    let value = from[..from.len() - tokens.rest().len()].trim_ascii_end();
+    (!value.is_empty()).then(|| value.into())
+}
+
+fn reset(tokens: &mut Tokens<'_>) -> Effect {
+    let mut look = *tokens;
+    match look.next() {
+        Some(t) if t.is("time") => Effect::Reset(Some(Box::from(&b"timezone"[..]))),
+        Some(t) if t.is("session") || t.is("role") || t.is("transaction") => Effect::Pins(Pin::Settings),
+        _ => name(tokens).map_or(Effect::Pins(Pin::Settings), |name| Effect::Reset(Some(name))),
+    }
+}
+
+fn deallocate(tokens: &mut Tokens<'_>) -> Effect {
+    let mut look = *tokens;
+    if look.next().is_some_and(|t| t.is("prepare")) {
+        *tokens = look;
+    }
+    match tokens.next() {
+        Some(t) if t.is("all") => Effect::Deallocate(None),
+        Some(Token::Word(word)) => Effect::Deallocate(Some(word.to_ascii_lowercase().into())),
+        Some(Token::Quoted(quoted)) if !quoted.contains(&b'"') => Effect::Deallocate(Some(quoted.into())),
+        _ => Effect::Pins(Pin::Unprovable),
+    }
+}
+
+fn declare(tokens: &mut Tokens<'_>) -> Effect {
+    let mut look = *tokens;
+    let mut previous_with = false;
+    while let Some(token) = look.next() {
+        // FOR starts the query; the cursor's options stand before it.
+        if token.is("for") || token.is_byte(b';') {
+            break;
+        }
+        if previous_with && token.is("hold") {
+            return Effect::Pins(Pin::HoldCursor);
+        }
+        previous_with = token.is("with");
+    }
+    Effect::Scoped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> Vec<Effect> {
+        effects(text.as_bytes()).map(|e| e.list.into()).unwrap_or_default()
+    }
+
+    fn set_to(name: &str, value: &str) -> Effect {
+        Effect::Set(name.as_bytes().into(), value.as_bytes().into())
+    }
+
+    #[test]
+    fn an_ordinary_statement_has_none() {
+        for text in [
+            "SELECT abalance FROM pgbench_accounts WHERE aid = 1;",
+            "select set, reset from discard",
+            "INSERT INTO temperature VALUES (1)",
+            "select temp_x, attempt from contemporary",
+            "select pg_advisory_unlock_all()",
+            "select pg_advisory_xact_lock(1)",
+            "COMMIT; ",
+            "PREPARE TRANSACTION 'x'",
+            "SET CONSTRAINTS ALL DEFERRED",
+            "",
+        ] {
+            assert_eq!(effects(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_settings() {
+        assert_eq!(list("SET application_name = 'a b';"), [set_to("application_name", "'a b'")]);
+        assert_eq!(list("set session Search_Path to a, \"B\" ; "), [set_to("search_path", "a, \"B\"")]);
+        assert_eq!(list("SET TIME ZONE 'UTC'"), [set_to("timezone", "'UTC'")]);
+        assert_eq!(list("SET NAMES 'utf8'"), [set_to("client_encoding", "'utf8'")]);
+        assert_eq!(list("SET pgherd.pin = on"), [set_to("pgherd.pin", "on")]);
+        assert_eq!(list("SET x TO DEFAULT"), [Effect::Reset(Some(b"x"[..].into()))]);
+        assert_eq!(list("SET LOCAL x = 1"), [Effect::Scoped]);
+        assert_eq!(list("SET TRANSACTION READ ONLY"), [Effect::Scoped]);
+        assert_eq!(list("SET ROLE bob"), [Effect::Pins(Pin::Settings)]);
+        assert_eq!(list("SET x = E'a'"), [Effect::Pins(Pin::Settings)]);
+        assert_eq!(list("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"), [Effect::Pins(Pin::Settings)]);
+    }
+
+    #[test]
+    fn reads_several_commands_in_order() {
+        let all = list("SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;");
+        assert_eq!(all, [Effect::Reset(None)]);
+        assert_eq!(list("SELECT 1; SET a=1; RESET b"), [set_to("a", "1"), Effect::Reset(Some(b"b"[..].into()))]);
+    }
+
+    #[test]
+    fn pins() {
+        let pin = |text: &str| effects(text.as_bytes()).and_then(|e| e.pin);
+        assert_eq!(pin("SELECT pg_try_advisory_lock(1)"), Some(Pin::AdvisoryLock));
+        assert_eq!(pin("create TEMP table x()"), Some(Pin::Temporary));
+        assert_eq!(pin("select 1 into temporary x"), Some(Pin::Temporary));
+        assert_eq!(pin("create temp table x() on commit drop"), None);
+        assert_eq!(pin("select set_config('a', 'b', false)"), Some(Pin::Settings));
+        assert_eq!(list("DECLARE c CURSOR WITH HOLD FOR SELECT 1"), [Effect::Pins(Pin::HoldCursor)]);
+        assert_eq!(list("DECLARE c CURSOR FOR SELECT 1"), [Effect::Scoped]);
+        assert_eq!(list("LISTEN x"), [Effect::Pins(Pin::Listen)]);
+        assert_eq!(list("PREPARE a AS SELECT 1"), [Effect::Pins(Pin::SqlPrepare)]);
+        assert_eq!(list("DEALLOCATE \"A b\""), [Effect::Deallocate(Some(b"A b"[..].into()))]);
+        assert_eq!(list("DEALLOCATE PREPARE all"), [Effect::Deallocate(None)]);
+        assert_eq!(list("DISCARD ALL"), [Effect::DiscardAll]);
+    }
+}

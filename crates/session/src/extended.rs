@@ -1,0 +1,279 @@
+//! Requests of the extended protocol: Parse, Bind, Describe, Execute, Close, Sync (documentation, chapter 55.2.3).
+
+use crate::effect::effects;
+use crate::machine::{MAX_PREPARED, Machine, Verdict, answer};
+use crate::pending::{Fate, Kind, Owed, Undo};
+use crate::pin::Pin;
+use crate::prepared::{SERVER_PREFIX, Statement};
+use crate::step::{Halt, Sink};
+use pgherd_wire::backend::Status;
+use pgherd_wire::frame::{HEADER_LEN, Header, c_string};
+use pgherd_wire::frontend::{BindNames, Parse, Target, query_text, tag};
+use pgherd_wire::sqlstate::code;
+use pgherd_wire::write::{self, Report, Severity};
+use std::sync::Arc;
+
+impl Machine {
+    pub(crate) fn extended(&mut self, frame: Header, body: &[u8], up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+        if frame.tag == tag::CLOSE && self.close_here(body, down) {
+            return Verdict::Skip;
+        }
+        if self.server.is_none() {
+            return Verdict::Stop(Halt::Server(self.extended_demand(frame, body)));
+        }
+        self.prelude(up);
+        self.close_evicted(up);
+        self.batch = true;
+        match frame.tag {
+            tag::PARSE => self.parse(frame, body, up, down),
+            tag::BIND => self.bind(frame, body, up),
+            tag::DESCRIBE => self.describe(frame, body, up),
+            tag::EXECUTE => {
+                let effects = self.bound.clone();
+                self.owe(Kind::Execute).effects = effects;
+                Verdict::Pass
+            }
+            // Close, what is left of it: of a portal, or malformed.
+            _ => {
+                self.owe(Kind::Close);
+                Verdict::Pass
+            }
+        }
+    }
+
+    fn extended_demand(&self, frame: Header, body: &[u8]) -> crate::step::Demand {
+        match frame.tag {
+            tag::PARSE => self.demand(c_string(body).map_or(&[][..], |(_, rest)| query_text(rest))),
+            tag::BIND => {
+                let name = BindNames::view(body).map_or(&[][..], |names| names.statement);
+                match self.names.get(name) {
+                    Some(statement) => self.demand(statement.query()),
+                    None if name.is_empty() && self.unnamed.serial != 0 => self.demand(query_text(&self.unnamed.rest)),
+                    None => self.demand(b""),
+                }
+            }
+            _ => self.demand(b""),
+        }
+    }
+
+    pub(crate) fn sync(&mut self, up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+        if self.copy_in {
+            // The server would ignore it while it copies.
+            return Verdict::Skip;
+        }
+        self.discard = false;
+        if self.server.is_none() {
+            let status = self.status;
+            answer(down, |out| write::ready(out, status));
+            return Verdict::Skip;
+        }
+        self.prelude(up);
+        self.owe(Kind::Sync);
+        Verdict::Pass
+    }
+
+    /// Statements that made room for others are closed before a new batch, never within the one that might still use them.
+    fn close_evicted(&mut self, up: &mut impl Sink) {
+        if self.batch || !self.owed.is_empty() {
+            return;
+        }
+        let Some(server) = self.server.as_mut() else { return };
+        for id in std::mem::take(&mut server.evicted) {
+            let name = format!("pgherd_{id}");
+            up.compose(|out| write::close_statement(out, name.as_bytes()));
+            self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
+        }
+    }
+
+    /// Close of a statement: the server keeps its copy for others, so we answer it.
+    fn close_here(&mut self, body: &[u8], down: &mut impl Sink) -> bool {
+        let Some(Target::Statement(name)) = Target::view(body) else { return false };
+        let undo = if name.is_empty() {
+            self.unnamed.clear();
+            Undo::Nothing
+        } else {
+            self.names.remove(name).map_or(Undo::Nothing, |statement| Undo::Closed(name.into(), statement))
+        };
+        self.fake(Kind::Close, undo, down);
+        true
+    }
+
+    /// Owes an answer of our own, and gives it at once when nothing is owed before it.
+    fn fake(&mut self, kind: Kind, undo: Undo, down: &mut impl Sink) {
+        let owed = self.owed.push(Owed::new(kind, Fate::Fake));
+        owed.undo = undo;
+        self.answer_fakes(down);
+    }
+
+    fn parse(&mut self, frame: Header, body: &[u8], up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+        let whole = HEADER_LEN + body.len() == frame.total;
+        let Some(view) = Parse::view(body).filter(|_| whole) else {
+            if frame.total > MAX_PREPARED {
+                return self.parse_large(body);
+            }
+            // Malformed: the server says so in its own words.
+            self.owe(Kind::Parse);
+            return Verdict::Pass;
+        };
+        let effects = effects(view.query).map(Box::new);
+        if let Some(pin) = effects.as_ref().and_then(|effects| effects.pin) {
+            self.pin_for(pin);
+        }
+        if view.name.is_empty() {
+            let serial = self.unnamed.replace(view.rest);
+            self.unnamed_effects = effects;
+            if let Some(server) = self.server.as_mut() {
+                server.unnamed = Some((self.id, serial));
+            }
+            self.owe(Kind::Parse).undo = Undo::Unnamed(serial);
+            return Verdict::Pass;
+        }
+        self.parse_named(frame, view, up, down)
+    }
+
+    fn parse_named(&mut self, frame: Header, view: Parse<'_>, up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+        if self.names.contains_key(view.name) {
+            let name = String::from_utf8_lossy(view.name);
+            let message = format!("prepared statement \"{name}\" already exists");
+            return self.refuse(Kind::Parse, Report::new(Severity::Error, code::DUPLICATE_PREPARED_STATEMENT, message), frame, up);
+        }
+        if self.names.len() >= self.limits.max_client_statements {
+            let report = Report::new(Severity::Error, "53200", "out of memory")
+                .detail(format!("The client has {} prepared statements.", self.names.len()))
+                .hint("Close statements that are not used any more.");
+            return self.refuse(Kind::Parse, report, frame, up);
+        }
+        let statement = self.texts.intern(view.rest);
+        self.names.insert(view.name.into(), statement.clone());
+        let undo = Undo::Named(view.name.into());
+        let Some(server) = self.server.as_mut() else { return Verdict::Skip };
+        let known = server.knows(statement.id);
+        if known && self.status != Status::Failed {
+            self.fake(Kind::Parse, undo, down);
+            return Verdict::Skip;
+        }
+        up.compose(|out| write::parse(out, &statement.name, view.rest));
+        if !known {
+            server.learn(statement.id, self.limits.max_prepared_statements);
+        }
+        let owed = self.owe(Kind::Parse);
+        owed.undo = undo;
+        owed.learned = if known { 0 } else { statement.id };
+        Verdict::Skip
+    }
+
+    /// A Parse too large to remember goes on as it is, and its session keeps the server, where the client's own name is then known.
+    fn parse_large(&mut self, front: &[u8]) -> Verdict {
+        self.pin_for(Pin::LargeStatement);
+        if c_string(front).is_some_and(|(name, _)| name.is_empty()) {
+            self.unnamed.clear();
+            if let Some(server) = self.server.as_mut() {
+                server.unnamed = Some((self.id, 0));
+            }
+        }
+        self.owe(Kind::Parse);
+        Verdict::Pass
+    }
+
+    /// The client must get an error that the server would not give by itself: a request that is sure to fail goes in place of the client's, so that the
+    /// transaction fails as it must, and `report` takes the place of the server's words.
+    fn refuse(&mut self, kind: Kind, report: Report, frame: Header, up: &mut impl Sink) -> Verdict {
+        debug_assert!(frame.total > 0);
+        up.compose(|out| write::describe_statement(out, b"pgherd_refused"));
+        self.owe(kind).instead = Some(Box::new(report));
+        Verdict::Skip
+    }
+
+    fn bind(&mut self, frame: Header, body: &[u8], up: &mut impl Sink) -> Verdict {
+        let Some(names) = BindNames::view(body) else {
+            self.owe(Kind::Bind);
+            return Verdict::Pass;
+        };
+        if names.statement.is_empty() {
+            self.bound = self.unnamed_effects.clone();
+            self.ensure_unnamed(up);
+            self.owe(Kind::Bind);
+            return Verdict::Pass;
+        }
+        let Some(statement) = self.names.get(names.statement).cloned() else {
+            self.bound = None;
+            if names.statement.starts_with(SERVER_PREFIX) {
+                return self.unknown(Kind::Bind, names.statement, frame, up);
+            }
+            self.owe(Kind::Bind);
+            return Verdict::Pass;
+        };
+        self.bound = effects(statement.query()).map(Box::new);
+        self.ensure(&statement, up);
+        let rest = frame.total - HEADER_LEN - names.len;
+        up.compose(|out| write::bind_front(out, names.portal, &statement.name, rest));
+        self.owe(Kind::Bind);
+        Verdict::Replaced(HEADER_LEN + names.len)
+    }
+
+    fn describe(&mut self, frame: Header, body: &[u8], up: &mut impl Sink) -> Verdict {
+        match Target::view(body) {
+            Some(Target::Statement(b"")) => {
+                self.ensure_unnamed(up);
+                self.owe(Kind::DescribeStatement);
+                Verdict::Pass
+            }
+            Some(Target::Statement(name)) => {
+                let Some(statement) = self.names.get(name).cloned() else {
+                    if name.starts_with(SERVER_PREFIX) {
+                        return self.unknown(Kind::DescribeStatement, name, frame, up);
+                    }
+                    self.owe(Kind::DescribeStatement);
+                    return Verdict::Pass;
+                };
+                self.ensure(&statement, up);
+                up.compose(|out| write::describe_statement(out, &statement.name));
+                self.owe(Kind::DescribeStatement);
+                Verdict::Skip
+            }
+            Some(Target::Portal(_)) | None => {
+                self.owe(Kind::DescribePortal);
+                Verdict::Pass
+            }
+        }
+    }
+
+    /// A name that might be a server-side name of ours but is none of this client's.
+    fn unknown(&mut self, kind: Kind, name: &[u8], frame: Header, up: &mut impl Sink) -> Verdict {
+        let message = format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name));
+        self.refuse(kind, Report::new(Severity::Error, "26000", message), frame, up)
+    }
+
+    /// Prepares a statement on this server when it does not have it; the answer is swallowed.
+    fn ensure(&mut self, statement: &Arc<Statement>, up: &mut impl Sink) {
+        let Some(server) = self.server.as_mut() else { return };
+        if server.knows(statement.id) {
+            return;
+        }
+        server.learn(statement.id, self.limits.max_prepared_statements);
+        up.compose(|out| write::parse(out, &statement.name, &statement.rest));
+        let mut owed = Owed::new(Kind::Parse, Fate::Swallow);
+        owed.learned = statement.id;
+        self.owed.push(owed);
+    }
+
+    /// Makes the server's unnamed statement this session's, or none when the session has none: another client's must never be used.
+    fn ensure_unnamed(&mut self, up: &mut impl Sink) {
+        let Some(server) = self.server.as_mut() else { return };
+        let serial = self.unnamed.serial;
+        if server.unnamed == Some((self.id, serial)) {
+            return;
+        }
+        if serial == 0 {
+            if server.unnamed.take().is_some() {
+                up.compose(|out| write::close_statement(out, b""));
+                self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
+            }
+            return;
+        }
+        server.unnamed = Some((self.id, serial));
+        let rest = &self.unnamed.rest;
+        up.compose(|out| write::parse(out, b"", rest));
+        self.owed.push(Owed::new(Kind::Parse, Fate::Swallow));
+    }
+}

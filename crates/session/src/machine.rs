@@ -1,0 +1,411 @@
+//! The machine itself: its state, and the walk over frames in both directions. What each message means stands in `simple`, `extended`, `doomed` (requests)
+//! and `replies`.
+
+use crate::begin::Begin;
+use crate::effect::Effects;
+use crate::params::Settings;
+use crate::pending::{Fate, Kind, MAX_OWED, Owed, Pending, Undo};
+use crate::pin::Pin;
+use crate::prepared::{Statement, Texts, Unnamed};
+use crate::server::ServerState;
+use crate::step::{Broken, Halt, Sink};
+use bytes::BytesMut;
+use pgherd_wire::backend::Status;
+use pgherd_wire::frame::{BadLength, HEADER_LEN, Header, header};
+use pgherd_wire::frontend::{BindNames, max_frame, tag};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Most bytes of one message that are held before a decision (query text, the names of Bind, reports of a server). Longer messages flow on.
+pub const MAX_HELD: usize = 64 * 1024;
+
+/// Longest Parse that is remembered, so that it can be prepared again elsewhere. A longer one pins its session.
+pub const MAX_PREPARED: usize = 1024 * 1024;
+
+/// What the machine needs to know about the session once.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Prepared statements per server connection (`max_prepared_statements`).
+    pub max_prepared_statements: usize,
+    /// Statements one client may have prepared under names; above it PostgreSQL's out-of-memory answer is given.
+    pub max_client_statements: usize,
+    /// The pool's mode is `session`: the server is kept to the end.
+    pub session_mode: bool,
+}
+
+/// A message that is still flowing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flow {
+    left: usize,
+    skip: bool,
+}
+
+impl Flow {
+    pub(crate) fn left(self) -> usize {
+        self.left
+    }
+
+    pub(crate) fn start(&mut self, left: usize, skip: bool) {
+        *self = Flow { left, skip };
+    }
+
+    pub(crate) fn take(&mut self, available: usize, sink: &mut impl Sink) -> usize {
+        let n = self.left.min(available);
+        if self.skip { sink.skip(n) } else { sink.pass(n) }
+        self.left -= n;
+        n
+    }
+}
+
+/// What becomes of one message of the client.
+pub(crate) enum Verdict {
+    /// It goes on.
+    Pass,
+    /// It is dropped.
+    Skip,
+    /// This many bytes of its front were replaced by what was composed; the rest goes on.
+    Replaced(usize),
+    /// Nothing is decided: stop here.
+    Stop(Halt),
+}
+
+/// One session's state machine.
+#[derive(Debug)]
+pub struct Machine {
+    pub(crate) id: u64,
+    pub(crate) limits: Limits,
+    pub(crate) texts: Arc<Texts>,
+    pub(crate) server: Option<Box<ServerState>>,
+    pub(crate) owed: Pending,
+    /// Transaction status: as the server told last, or as we answered in its place.
+    pub(crate) status: Status,
+    pub(crate) up: Flow,
+    pub(crate) down: Flow,
+    /// An error came: the client's messages are dropped until its Sync.
+    pub(crate) discard: bool,
+    /// Extended requests went out since the last ReadyForQuery.
+    pub(crate) batch: bool,
+    /// The server is in COPY IN.
+    pub(crate) copy_in: bool,
+    /// A BEGIN that was answered but not sent.
+    pub(crate) begin: Option<Box<Begin>>,
+    /// The BEGIN sent before the present request, kept for a rewind.
+    pub(crate) begun: Option<Box<Begin>>,
+    pub(crate) names: HashMap<Box<[u8]>, Arc<Statement>>,
+    pub(crate) unnamed: Unnamed,
+    pub(crate) unnamed_effects: Option<Box<Effects>>,
+    /// Effects of the statement bound last.
+    pub(crate) bound: Option<Box<Effects>>,
+    pub(crate) startup: Settings,
+    pub(crate) settings: Settings,
+    /// Settings (session's, server's) as they were before this transaction changed them.
+    pub(crate) before: Option<(Settings, Settings)>,
+    /// Since the last ReadyForQuery: a ROLLBACK was confirmed, a COMMIT was, an error came.
+    pub(crate) rolled_back: bool,
+    /// A command of this transaction may have changed settings, so ParameterStatus is no surprise.
+    pub(crate) touched: bool,
+    pub(crate) committed: bool,
+    pub(crate) failed: bool,
+    pub(crate) pin: Option<Pin>,
+    /// The server must run this session read-only (a replica listener that fell back to the primary).
+    pub(crate) read_only: bool,
+    /// Something of the present request's reply went to the client.
+    pub(crate) relayed: bool,
+    /// The server said it is going away; its words.
+    pub(crate) fatal: Option<Box<[u8]>>,
+    pub(crate) doomed: Option<crate::doomed::Doomed>,
+}
+
+impl Machine {
+    /// A session that holds no server. `id` must be unique in the process and not 0.
+    pub fn new(id: u64, texts: Arc<Texts>, startup: Settings, limits: Limits) -> Machine {
+        Machine {
+            id,
+            pin: limits.session_mode.then_some(Pin::SessionMode),
+            limits,
+            texts,
+            server: None,
+            owed: Pending::default(),
+            status: Status::Idle,
+            up: Flow::default(),
+            down: Flow::default(),
+            discard: false,
+            batch: false,
+            copy_in: false,
+            begin: None,
+            begun: None,
+            names: HashMap::new(),
+            unnamed: Unnamed::default(),
+            unnamed_effects: None,
+            bound: None,
+            settings: startup.clone(),
+            startup,
+            before: None,
+            rolled_back: false,
+            touched: false,
+            committed: false,
+            failed: false,
+            read_only: false,
+            relayed: false,
+            fatal: None,
+            doomed: None,
+        }
+    }
+
+    /// Gives the session a server. With `read_only`, transactions on it default to READ ONLY.
+    pub fn attach(&mut self, server: Box<ServerState>, read_only: bool) {
+        self.server = Some(server);
+        self.read_only = read_only;
+        self.relayed = false;
+        self.fatal = None;
+    }
+
+    /// Takes the server away: after [`Machine::is_free`], or at the end of the session, when it may be dirty.
+    pub fn detach(&mut self) -> Option<Box<ServerState>> {
+        let mut server = self.server.take()?;
+        if server.dirty.is_none() {
+            server.dirty = self.pin.filter(|pin| *pin != Pin::SessionMode || self.limits.session_mode);
+        }
+        self.owed.shrink();
+        self.begun = None;
+        Some(server)
+    }
+
+    /// The server is of no more use: nothing is owed, no transaction is open, no message is half-way, and nothing pins it.
+    #[inline]
+    pub fn is_free(&self) -> bool {
+        self.server.is_some() && self.pin.is_none() && self.is_between_transactions()
+    }
+
+    /// Nothing is owed, no transaction is open, no message is half-way.
+    #[inline]
+    pub fn is_between_transactions(&self) -> bool {
+        self.owed.is_empty()
+            && self.status == Status::Idle
+            && !self.batch
+            && !self.copy_in
+            && self.down.left == 0
+            && self.up.left == 0
+            && self.begin.is_none()
+            && self.doomed.is_none()
+    }
+
+    /// Holds a server.
+    pub fn is_attached(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// Transaction status as the client knows it.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Nothing is owed to the client: whatever happens next begins with its own request.
+    pub fn owes_nothing(&self) -> bool {
+        self.owed.is_empty()
+    }
+
+    /// Why the server is kept, if it is.
+    pub fn pin(&self) -> Option<Pin> {
+        self.pin
+    }
+
+    /// The server's last words, when it said it goes away.
+    pub fn fatal(&self) -> Option<&[u8]> {
+        self.fatal.as_deref()
+    }
+
+    /// A frame to the client is half-way: nothing else may be put into its stream.
+    pub fn is_mid_reply(&self) -> bool {
+        self.down.left > 0 && !self.down.skip
+    }
+
+    /// The session's settings as they are now.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The settings given at startup were proven and completed by a server.
+    pub fn set_startup(&mut self, settings: Settings) {
+        self.settings = settings.clone();
+        self.startup = settings;
+    }
+
+    /// Prepared statements under names.
+    pub fn statement_count(&self) -> usize {
+        self.names.len()
+    }
+
+    pub(crate) fn pin_for(&mut self, pin: Pin) {
+        self.pin.get_or_insert(pin);
+    }
+
+    /// Looks at the client's bytes. `bytes` are those that were not decided yet; verdicts go to `up` (towards the server), answers of our own to `down`.
+    ///
+    /// # Errors
+    /// [`Broken`]: the session ends; nothing after this point of the client's stream was decided.
+    pub fn client(&mut self, bytes: &[u8], up: &mut impl Sink, down: &mut impl Sink) -> Result<Halt, Broken> {
+        let mut rest = bytes;
+        loop {
+            if self.up.left > 0 {
+                if rest.is_empty() {
+                    return Ok(Halt::More(1));
+                }
+                rest = &rest[self.up.take(rest.len(), up)..];
+                continue;
+            }
+            let Some(frame) = header(rest).map_err(Broken::ClientLength)? else { return Ok(Halt::More(HEADER_LEN)) };
+            let limit = max_frame(frame.tag).ok_or(Broken::ClientTag(frame.tag))?;
+            if frame.total > limit {
+                return Err(Broken::ClientLength(BadLength { tag: frame.tag, length: (frame.total - 1) as i32 }));
+            }
+            let want = request_appetite(frame, rest);
+            if rest.len() < want {
+                return Ok(Halt::More(want));
+            }
+            if self.owed.len() >= MAX_OWED {
+                return Err(Broken::TooManyOwed);
+            }
+            let body = &rest[HEADER_LEN..frame.total.min(rest.len())];
+            match self.request(frame, body, up, down) {
+                Verdict::Pass => self.up.start(frame.total, false),
+                Verdict::Skip => self.up.start(frame.total, true),
+                Verdict::Replaced(front) => {
+                    up.skip(front);
+                    rest = &rest[front..];
+                    self.up.start(frame.total - front, false);
+                }
+                Verdict::Stop(halt) => return Ok(halt),
+            }
+        }
+    }
+
+    fn request(&mut self, frame: Header, body: &[u8], up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+        match frame.tag {
+            tag::TERMINATE => Verdict::Stop(Halt::Goodbye),
+            _ if self.doomed.is_some() => self.doomed_request(frame, body, down),
+            tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => self.copy_message(frame.tag),
+            tag::SYNC => self.sync(up, down),
+            tag::FLUSH if self.copy_in || !self.batch || self.discard => Verdict::Skip,
+            tag::FLUSH => Verdict::Pass,
+            // Any other message makes a copy fail and is lost with it: the server says so, and owes nothing for it.
+            _ if self.copy_in => {
+                self.copy_in = false;
+                Verdict::Pass
+            }
+            tag::QUERY => self.query(frame, body, up, down),
+            tag::FUNCTION_CALL => self.function_call(up),
+            _ if self.discard => Verdict::Skip,
+            _ => self.extended(frame, body, up, down),
+        }
+    }
+
+    /// Owes one reply to a request of the client that goes on.
+    pub(crate) fn owe(&mut self, kind: Kind) -> &mut Owed {
+        self.owed.push(Owed::new(kind, Fate::Forward))
+    }
+
+    /// The client's first request of a transaction is about to go: before it go the session's settings, when the server has others, and a BEGIN that waited.
+    pub(crate) fn prelude(&mut self, up: &mut impl Sink) {
+        if !self.owed.is_empty() || self.batch || (self.status != Status::Idle && self.begin.is_none()) {
+            return;
+        }
+        let Some(server) = self.server.as_mut() else { return };
+        let wanted = match self.read_only {
+            false => self.settings.clone(),
+            true => read_only(&self.settings),
+        };
+        if server.applied.digest() != wanted.digest() {
+            let sql = server.applied.delta(&wanted);
+            up.compose(|out| pgherd_wire::write::query(out, &sql));
+            self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
+            server.applied = wanted;
+        }
+        if let Some(begin) = self.begin.take() {
+            up.compose(|out| pgherd_wire::write::query(out, &begin.text));
+            self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
+            self.begun = Some(begin);
+        }
+    }
+
+    /// Undoes what a request that never ran had changed here.
+    pub(crate) fn undo(&mut self, owed: Owed) {
+        if owed.learned != 0
+            && let Some(server) = self.server.as_mut()
+        {
+            server.forget(owed.learned);
+        }
+        match owed.undo {
+            Undo::Nothing => {}
+            Undo::Named(name) => {
+                self.names.remove(&name);
+            }
+            Undo::Unnamed(serial) => {
+                self.unnamed.undo(serial);
+                if let Some(server) = self.server.as_mut() {
+                    server.unnamed = None;
+                }
+            }
+            Undo::Closed(name, statement) => {
+                self.names.insert(name, statement);
+            }
+        }
+    }
+
+    /// True when the request can be shown again to another server: nothing of its reply went to the client, no transaction was open before it, and no
+    /// pin ties the session to the server.
+    pub fn can_rewind(&self) -> bool {
+        !self.relayed && self.pin.is_none() && !self.copy_in && self.doomed.is_none()
+    }
+
+    /// The server was lost before anything was relayed: forgets the request. The driver shows its bytes again from the start of the transaction.
+    pub fn rewind(&mut self) {
+        let mut owed = std::mem::take(&mut self.owed);
+        owed.clear(|one| self.undo(one));
+        self.owed = owed;
+        self.server = None;
+        self.begin = self.begun.take();
+        self.status = if self.begin.is_some() { Status::Open } else { Status::Idle };
+        (self.up, self.down) = (Flow::default(), Flow::default());
+        (self.batch, self.discard, self.failed, self.rolled_back, self.committed) = (false, false, false, false, false);
+        self.forget_changes();
+        self.fatal = None;
+    }
+
+    /// Settings changed in a transaction that is gone.
+    pub(crate) fn forget_changes(&mut self) {
+        if let Some((settings, applied)) = self.before.take() {
+            self.settings = settings;
+            if let Some(server) = self.server.as_mut() {
+                server.applied = applied;
+            }
+        }
+    }
+}
+
+/// The same settings with transactions READ ONLY by default.
+fn read_only(settings: &Settings) -> Settings {
+    let on = crate::params::Value::Text(Box::from(&b"on"[..]));
+    settings.with(b"default_transaction_read_only", Some(on))
+}
+
+/// How many bytes of a client's message must be there before it can be decided.
+fn request_appetite(frame: Header, have: &[u8]) -> usize {
+    match frame.tag {
+        tag::QUERY => frame.total.min(MAX_HELD),
+        tag::PARSE if frame.total <= MAX_PREPARED => frame.total,
+        tag::PARSE => MAX_HELD,
+        tag::DESCRIBE | tag::CLOSE => frame.total,
+        tag::BIND => {
+            let front = &have[HEADER_LEN..frame.total.min(have.len())];
+            let enough = BindNames::view(front).is_some();
+            if enough { HEADER_LEN } else { frame.total.min(MAX_HELD).min(have.len() + 1) }
+        }
+        _ => HEADER_LEN,
+    }
+}
+
+/// Composes an answer to the client.
+pub(crate) fn answer(down: &mut impl Sink, write: impl FnOnce(&mut BytesMut)) {
+    down.compose(write);
+}

@@ -1,0 +1,133 @@
+//! Prepared statements, shared by text.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// One text with its parameter types, as servers know it.
+#[derive(Debug)]
+pub struct Statement {
+    /// Number of the text; never used for another one while the process lives.
+    pub id: u64,
+    /// Its name on servers, `pgherd_<id>`.
+    pub name: Box<[u8]>,
+    /// Query text, NUL and parameter types, as they stand in Parse after the name.
+    pub rest: Arc<[u8]>,
+}
+
+impl Statement {
+    /// The query text.
+    pub fn query(&self) -> &[u8] {
+        self.rest.split(|b| *b == 0).next().unwrap_or_default()
+    }
+}
+
+/// What names of ours begin with on servers; a client's own name that begins so is never sent to one.
+pub const SERVER_PREFIX: &[u8] = b"pgherd_";
+
+/// All texts that some session has prepared now; one for all sessions.
+#[derive(Debug, Default)]
+pub struct Texts {
+    known: Mutex<HashMap<Arc<[u8]>, Weak<Statement>>>,
+    last: AtomicU64,
+}
+
+impl Texts {
+    /// The statement of this text: the one that others use, or a new one.
+    pub fn intern(&self, rest: &[u8]) -> Arc<Statement> {
+        // A panic elsewhere cannot leave the map half changed, so a poisoned lock is still good.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(statement) = known.get(rest).and_then(Weak::upgrade) {
+            return statement;
+        }
+        if known.len() == known.capacity() {
+            // Forgotten texts go before the map grows, so it holds at most twice what is in use.
+            known.retain(|_, statement| statement.strong_count() > 0);
+        }
+        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let rest: Arc<[u8]> = rest.into();
+        let name = format!("pgherd_{id}").into_bytes().into();
+        let statement = Arc::new(Statement { id, name, rest: rest.clone() });
+        known.insert(rest, Arc::downgrade(&statement));
+        statement
+    }
+}
+
+/// The unnamed statement of a session. Two bodies: the one in force and the one before, which comes back when a Parse never ran.
+#[derive(Debug, Default)]
+pub struct Unnamed {
+    /// Body of the Parse after its (empty) name; meaningful only when `serial` is not 0.
+    pub rest: Vec<u8>,
+    /// Number of this Parse within the session; 0 when there is no unnamed statement.
+    pub serial: u64,
+    previous: Vec<u8>,
+    previous_serial: u64,
+    last: u64,
+}
+
+impl Unnamed {
+    /// Remembers a new unnamed statement and returns its serial.
+    pub fn replace(&mut self, rest: &[u8]) -> u64 {
+        std::mem::swap(&mut self.rest, &mut self.previous);
+        self.previous_serial = self.serial;
+        self.rest.clear();
+        self.rest.extend_from_slice(rest);
+        self.last += 1;
+        self.serial = self.last;
+        self.serial
+    }
+
+    /// The Parse with this serial never ran: what was before is in force again.
+    pub fn undo(&mut self, serial: u64) {
+        if self.serial == serial {
+            std::mem::swap(&mut self.rest, &mut self.previous);
+            self.serial = std::mem::take(&mut self.previous_serial);
+        }
+    }
+
+    /// There is no unnamed statement any more.
+    pub fn clear(&mut self) {
+        self.serial = 0;
+    }
+
+    /// Bytes held.
+    pub fn memory(&self) -> usize {
+        self.rest.capacity() + self.previous.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_text_has_one_statement() {
+        let texts = Texts::default();
+        let a = texts.intern(b"select 1\0\0\0");
+        let b = texts.intern(b"select 1\0\0\0");
+        assert!(Arc::ptr_eq(&a, &b));
+        assert_eq!((&*a.name, a.query()), (&b"pgherd_1"[..], &b"select 1"[..]));
+        drop((a, b));
+        assert_eq!(texts.intern(b"select 1\0\0\0").id, 2);
+    }
+
+    #[test]
+    fn forgotten_texts_are_not_kept() {
+        let texts = Texts::default();
+        for i in 0..10_000 {
+            texts.intern(format!("select {i}\0\0\0").as_bytes());
+        }
+        assert!(texts.known.lock().unwrap().len() < 100);
+    }
+
+    #[test]
+    fn the_unnamed_statement_comes_back() {
+        let mut unnamed = Unnamed::default();
+        let first = unnamed.replace(b"a");
+        let second = unnamed.replace(b"b");
+        unnamed.undo(second);
+        assert_eq!((unnamed.serial, &unnamed.rest[..]), (first, &b"a"[..]));
+        unnamed.undo(second);
+        assert_eq!(unnamed.serial, first);
+    }
+}
