@@ -1,2 +1,2 @@
-//! The subcommands, one file each: arguments, what is printed, the exit code.
+//! What a person types: the subcommands, one file each.
 pub mod demo;
