@@ -6,6 +6,7 @@
 
 mod answer;
 mod case;
+mod pool;
 mod route;
 mod session;
 mod wire;
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
 
 /// Every case, from the ground floor up.
 fn cases() -> Vec<Case> {
-    [wire::cases(), route::cases(), session::cases()].into_iter().flatten().collect()
+    [wire::cases(), route::cases(), session::cases(), pool::cases()].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
