@@ -14,6 +14,8 @@ mod backend;
 mod frames;
 #[path = "targets/frontend.rs"]
 mod frontend;
+#[path = "targets/session.rs"]
+mod session;
 
 const CASES: u32 = 3000;
 const DEFAULT_SEED: u64 = 5000;
@@ -33,6 +35,11 @@ fn what_clients_send_is_viewed_without_a_panic() {
 #[test]
 fn what_servers_send_is_viewed_without_a_panic() {
     feed("backend", backend::run);
+}
+
+#[test]
+fn a_session_decides_the_same_however_its_bytes_are_cut() {
+    feed("session", session::run);
 }
 
 /// A target that fails must fail here, or the runs above mean nothing.
