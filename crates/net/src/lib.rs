@@ -3,6 +3,8 @@
 //!
 //! Invariants: nothing here knows the PostgreSQL protocol beyond "bytes"; a lane never reorders and never invents bytes.
 //! Deliberately absent: timeouts (whoever waits owns the deadline) and protocol decisions.
+pub mod keepalive;
 pub mod lane;
+pub mod plan;
 pub mod tls;
 pub mod transport;

@@ -41,7 +41,7 @@ pub enum Role {
 }
 
 /// Operator's marks on a node; names as in Patroni.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tags {
     /// Gets no reads from a load-balancing listener.
     pub noloadbalance: bool,
@@ -53,8 +53,21 @@ pub struct Tags {
     pub clonefrom: bool,
     /// Name of the node this one should stream from.
     pub replicatefrom: Option<Arc<str>>,
-    /// Order among equally advanced candidates, higher first; 0 is the same as `nofailover`.
+    /// Order among equally advanced candidates, higher first; 0 is the same as `nofailover`. 1 unless it is set.
     pub failover_priority: u32,
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Tags {
+            noloadbalance: false,
+            nofailover: false,
+            nosync: false,
+            clonefrom: false,
+            replicatefrom: None,
+            failover_priority: 1,
+        }
+    }
 }
 
 /// Why a node gets no reads right now. Closed set: it is also a metric label.

@@ -1,0 +1,195 @@
+//! Whom a failover would promote, in which order, and what speaks against it.
+
+use crate::member::Member;
+use crate::policy::Strategy;
+use crate::state::State;
+use pgherd_topology::lsn::Lsn;
+use pgherd_topology::node::{NodeId, Role};
+use std::fmt;
+
+/// Why a node cannot be promoted. Closed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Its last probe failed.
+    Silent,
+    /// It is no standby.
+    NoStandby,
+    /// It belongs to another database system.
+    ForeignSystem,
+    /// It is on another timeline.
+    OtherTimeline,
+    /// Tag `nofailover`, or priority 0.
+    NoFailover,
+    /// It is fenced.
+    Fenced,
+    /// It lacks more than `maximum_lag_on_failover`: this many bytes.
+    Behind(u64),
+}
+
+impl Unfit {
+    /// The word used in tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Unfit::Silent => "silent",
+            Unfit::NoStandby => "no_standby",
+            Unfit::ForeignSystem => "foreign_system",
+            Unfit::OtherTimeline => "other_timeline",
+            Unfit::NoFailover => "nofailover",
+            Unfit::Fenced => "fenced",
+            Unfit::Behind(_) => "behind",
+        }
+    }
+}
+
+/// What keeps a failover from being started although there may be a candidate. Closed set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// No node is fit.
+    NoCandidate,
+    /// Fewer healthy replicas than `min_replicas_for_failover`: there are this many.
+    TooFewReplicas(u32),
+    /// This standby got WAL from the primary after we lost sight of it.
+    StillStreaming(NodeId),
+    /// The primary says that it is starting up, within `crash_recovery_grace`.
+    CrashRecovery,
+    /// Strategy `manual`.
+    Manual,
+}
+
+/// What a failover would do now.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Fit nodes, the best first.
+    pub order: Vec<NodeId>,
+    /// The others.
+    pub unfit: Vec<(NodeId, Unfit)>,
+    /// The best, if any.
+    pub candidate: Option<NodeId>,
+    /// The first guard that stands in the way.
+    pub guard: Option<Guard>,
+}
+
+/// Compares the standbys: most WAL first, then priority, then the order of configuration.
+pub fn plan(state: &State) -> Plan {
+    let mut plan = Plan::default();
+    let mut fit: Vec<&Member> = Vec::new();
+    for member in state.members.iter().filter(|member| Some(member.id) != state.primary.or(state.lost)) {
+        match unfit(state, member) {
+            Some(reason) => plan.unfit.push((member.id, reason)),
+            None => fit.push(member),
+        }
+    }
+    fit.sort_by_key(|member| {
+        let priority = member.spec.tags.failover_priority;
+        (std::cmp::Reverse(position(member)), std::cmp::Reverse(priority), member.id)
+    });
+    plan.order = fit.iter().map(|member| member.id).collect();
+    plan.candidate = plan.order.first().copied();
+    plan.guard = guard(state, &plan);
+    plan
+}
+
+/// The last position a standby could be promoted at: it replays everything it received first.
+fn position(member: &Member) -> Lsn {
+    member.facts.as_ref().map_or(Lsn::default(), |facts| facts.received.max(facts.replayed))
+}
+
+fn unfit(state: &State, member: &Member) -> Option<Unfit> {
+    let tags = &member.spec.tags;
+    if !member.answers() {
+        return Some(Unfit::Silent);
+    }
+    if !member.belongs_to(state.system) {
+        return Some(Unfit::ForeignSystem);
+    }
+    if member.fenced.is_some() {
+        return Some(Unfit::Fenced);
+    }
+    if member.role() != Role::Standby {
+        return Some(Unfit::NoStandby);
+    }
+    if member.timeline() != state.timeline {
+        return Some(Unfit::OtherTimeline);
+    }
+    if tags.nofailover || tags.failover_priority == 0 {
+        return Some(Unfit::NoFailover);
+    }
+    let behind = state.trail.newest().map_or(0, |newest| newest.bytes_since(position(member)));
+    state.policy.maximum_lag_on_failover.filter(|limit| behind > *limit).map(|_| Unfit::Behind(behind))
+}
+
+fn guard(state: &State, plan: &Plan) -> Option<Guard> {
+    if plan.order.is_empty() {
+        return Some(Guard::NoCandidate);
+    }
+    let healthy = plan.order.len() as u32
+        + plan.unfit.iter().filter(|(_, why)| matches!(why, Unfit::NoFailover | Unfit::Behind(_))).count()
+            as u32;
+    if healthy < state.policy.min_replicas_for_failover {
+        return Some(Guard::TooFewReplicas(healthy));
+    }
+    if let Some(id) = still_streaming(state) {
+        return Some(Guard::StillStreaming(id));
+    }
+    let starting = state.lost.and_then(|id| state.member(id)).and_then(|lost| lost.suspicion.starting_since);
+    if starting.is_some_and(|since| state.now.saturating_sub(since) < state.policy.crash_recovery_grace) {
+        return Some(Guard::CrashRecovery);
+    }
+    (state.policy.strategy == Strategy::Manual).then_some(Guard::Manual)
+}
+
+/// A standby whose receiver heard from its sender after our first failure: the primary lives, only we do not see it.
+fn still_streaming(state: &State) -> Option<NodeId> {
+    let lost = state.lost.and_then(|id| state.member(id))?;
+    let since = lost.suspicion.first?;
+    let heard = |member: &&Member| {
+        let receiver = member.facts.as_ref().and_then(|facts| facts.receiver.as_ref());
+        let (Some(receiver), Some(at)) = (receiver, member.answered_at) else { return false };
+        receiver.status.as_deref() == Some("streaming")
+            && receiver.silent.is_some_and(|silent| at.saturating_sub(silent) > since)
+    };
+    state.members.iter().filter(|member| member.answers()).find(heard).map(|member| member.id)
+}
+
+impl Plan {
+    /// What would be done, in one sentence.
+    pub fn sentence(&self, state: &State) -> String {
+        let name = |id| state.member(id).map_or("?", |member| &*member.spec.name);
+        let Some(candidate) = self.candidate else {
+            let reasons: Vec<_> = self.unfit.iter().map(|(id, why)| format!("{} {why}", name(*id))).collect();
+            return format!("no candidate for a failover ({})", reasons.join(", "));
+        };
+        let member = state.member(candidate);
+        let at = member.map(position).unwrap_or_default();
+        let missing = state.trail.newest().map_or(0, |newest| newest.bytes_since(at));
+        let would =
+            format!("would promote {} (received {at}, {missing} bytes may be missing)", name(candidate));
+        match self.guard {
+            None => format!("{would}; this pgherd only advises"),
+            Some(Guard::NoCandidate) => would,
+            Some(Guard::TooFewReplicas(count)) => format!(
+                "{would}, but {count} healthy replicas are fewer than min_replicas_for_failover {}",
+                state.policy.min_replicas_for_failover
+            ),
+            Some(Guard::StillStreaming(id)) => {
+                format!("{would}, but {} still receives WAL from the primary", name(id))
+            }
+            Some(Guard::CrashRecovery) => format!("{would}, but the primary is in crash recovery"),
+            Some(Guard::Manual) => format!("{would}, but failover_strategy is manual"),
+        }
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfit::Silent => f.write_str("does not answer"),
+            Unfit::NoStandby => f.write_str("is no standby"),
+            Unfit::ForeignSystem => f.write_str("belongs to another database system"),
+            Unfit::OtherTimeline => f.write_str("is on another timeline"),
+            Unfit::NoFailover => f.write_str("has tag nofailover"),
+            Unfit::Fenced => f.write_str("is fenced"),
+            Unfit::Behind(bytes) => write!(f, "lacks {bytes} bytes"),
+        }
+    }
+}

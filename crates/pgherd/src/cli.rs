@@ -1,0 +1,2 @@
+//! What a person types: the subcommands, one file each.
+pub mod demo;

@@ -1,0 +1,192 @@
+//! Who may come in, and where.
+
+use super::about;
+use crate::config::fault::{Code, Fault, Report};
+use crate::config::secret::Secret;
+use crate::config::secrets::{is_md5, is_verifier};
+use crate::config::settings::front::HostPort;
+use crate::config::values::{Instance, Values};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Every address to listen on, with where it is said.
+fn listening(values: &Values) -> Vec<(&Instance, &'static str, HostPort)> {
+    const KEYS: [(&str, &str); 7] = [
+        ("listen", "primary"),
+        ("listen", "replicas"),
+        ("listen", "any"),
+        ("listener", "address"),
+        ("node", "api_listen"),
+        ("api", "listen"),
+        ("web", "listen"),
+    ];
+    let mut all = Vec::new();
+    for (section, key) in KEYS {
+        for instance in values.each(section) {
+            if let Some(address) = instance.find::<Option<HostPort>>(key).flatten() {
+                all.push((instance, key, address));
+            }
+        }
+    }
+    all
+}
+
+fn everywhere(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
+}
+
+fn loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Two listeners on one port, and no listener at all.
+pub(super) fn addresses(values: &Values, report: &mut Report) {
+    let all = listening(values);
+    for (at, (instance, key, address)) in all.iter().enumerate() {
+        let taken = all[..at].iter().find(|(_, _, other)| {
+            let same_host =
+                other.host == address.host || everywhere(&other.host) || everywhere(&address.host);
+            other.port == address.port && address.port != 0 && same_host
+        });
+        if let Some((other, other_key, _)) = taken {
+            // Blame the one that was said; two defaults never collide.
+            let (blamed, key, with, with_key) = if instance.said(key) || !other.said(other_key) {
+                (instance, key, other, other_key)
+            } else {
+                (other, other_key, instance, key)
+            };
+            let text = format!("{key} {address} is taken by {with_key} in {}", with.title());
+            report.faults.push(about(blamed, key, Code::Contradiction, text));
+        }
+    }
+    let doors = all.iter().filter(|(i, _, _)| matches!(i.section.name, "listen" | "listener")).count();
+    if doors == 0 {
+        let listen = values.single("listen");
+        report.faults.push(about(
+            listen,
+            "primary",
+            Code::Missing,
+            "every listener is off: nobody can connect",
+        ));
+    }
+}
+
+/// A certificate needs its key, and TLS that is required needs both.
+pub(super) fn tls(values: &Values, report: &mut Report) {
+    let listen = values.single("listen");
+    let given = |instance: &Instance, key: &str| instance.find::<Option<PathBuf>>(key).flatten().is_some();
+    let (certificate, key) = (given(listen, "certificate"), given(listen, "key"));
+    if certificate != key {
+        let (there, lacking) = if certificate { ("certificate", "key") } else { ("key", "certificate") };
+        let text = format!("{there} without {lacking}");
+        report.faults.push(about(listen, there, Code::Contradiction, text));
+    } else if !certificate && listen.find::<&'static str>("client_tls") == Some("require") {
+        let text = "client_tls = \"require\" needs `certificate` and `key`";
+        report.faults.push(about(listen, "client_tls", Code::Missing, text));
+    }
+    if given(listen, "client_ca") && !certificate {
+        let text = "client_ca without `certificate`: there is no TLS in which a client could show its own";
+        report.faults.push(about(listen, "client_ca", Code::Doubtful, text));
+    }
+    for node in values.each("node") {
+        if given(node, "ssl_cert") != given(node, "ssl_key") {
+            let there = if given(node, "ssl_cert") { "ssl_cert" } else { "ssl_key" };
+            report.faults.push(about(node, there, Code::Contradiction, "ssl_cert and ssl_key go together"));
+        }
+    }
+}
+
+/// Users that cannot log in, and doors without a lock.
+pub(super) fn users(values: &Values, report: &mut Report) {
+    let auth = values.single("auth");
+    let method = auth.find::<&'static str>("method").unwrap_or_default();
+    let in_file = auth.find::<Option<PathBuf>>("users_file").flatten().is_some();
+    let mut trusted = method == "trust";
+    for user in values.each("user") {
+        let method = user.find::<&'static str>("auth").unwrap_or(method);
+        trusted |= method == "trust";
+        user_password(user, method, in_file, report);
+    }
+    if values.each("user").next().is_none() && !in_file {
+        own_account(values, method, report);
+    }
+    let open: Vec<_> = listening(values)
+        .into_iter()
+        .filter(|(i, _, a)| matches!(i.section.name, "listen" | "listener") && !loopback(&a.host))
+        .collect();
+    if let (true, Some((_, _, address))) = (trusted, open.first()) {
+        let blamed = values.each("user").find(|user| user.find::<&'static str>("auth") == Some("trust"));
+        let (instance, key) = blamed.map_or((auth, "method"), |user| (user, "auth"));
+        let text = format!("\"trust\" lets everybody in who can reach {address}");
+        report.faults.push(
+            about(instance, key, Code::OpenDoor, text).help("listen on 127.0.0.1, or ask for a password"),
+        );
+    }
+}
+
+fn user_password(user: &Instance, method: &str, in_file: bool, report: &mut Report) {
+    let asked = method != "trust";
+    let Some(password) = user.find::<Secret>("password") else {
+        let given = ["password_file", "password_env"].iter().any(|key| user.said(key));
+        if asked && !in_file && !given {
+            let text = format!("{} has no password: it cannot log in by \"{method}\"", user.title());
+            report.faults.push(
+                about(user, "password", Code::Doubtful, text)
+                    .help("give password, password_file or password_env"),
+            );
+        }
+        return;
+    };
+    let key = ["password", "password_file", "password_env"]
+        .into_iter()
+        .find(|key| user.said(key))
+        .unwrap_or("password");
+    let text = password.expose();
+    let unfit = match method {
+        "scram-sha-256" if is_md5(text) => Some("an md5 hash"),
+        "md5" if is_verifier(text) => Some("a SCRAM verifier"),
+        _ => None,
+    };
+    if let Some(what) = unfit {
+        let text = format!("{} has {what}, which cannot be checked by \"{method}\"", user.title());
+        report.faults.push(about(user, key, Code::Contradiction, text));
+    }
+    let servers =
+        ["server_password", "server_password_file", "server_password_env"].iter().any(|key| user.said(key));
+    if (is_md5(text) || is_verifier(text)) && !servers {
+        let text = format!("{} has no password for servers: a hash opens no connection", user.title());
+        let fault = about(user, key, Code::Doubtful, text);
+        report.faults.push(fault.help("give server_password, or let the servers trust pgherd"));
+    }
+}
+
+/// Nobody is named: then the cluster's own account is the only user, so it must be there.
+fn own_account(values: &Values, method: &str, report: &mut Report) {
+    let cluster = values.single("cluster");
+    if cluster.get("user").is_none() {
+        let text = "no user: neither [[user]] nor auth.users_file nor cluster.user is given";
+        let fault = Fault::new(Code::Missing, cluster.place.clone(), text);
+        report
+            .faults
+            .push(fault.help("give [cluster] user and password, or add [[user]]").about("cluster", "user"));
+        return;
+    }
+    let given = ["password", "password_file", "password_env"].iter().any(|key| cluster.said(key));
+    if method != "trust" && !given {
+        let text =
+            format!("cluster.user is the only user and has no password: nobody can log in by \"{method}\"");
+        report.faults.push(about(cluster, "user", Code::Doubtful, text));
+    }
+}
+
+/// Changes through the API that nobody is asked for.
+pub(super) fn api(values: &Values, report: &mut Report) {
+    let api = values.single("api");
+    let open = api.find::<&'static str>("auth") == Some("none");
+    if let (true, Some(address)) = (open, api.find::<Option<HostPort>>("listen").flatten())
+        && !loopback(&address.host)
+    {
+        let text = format!("auth = \"none\": everybody who can reach {address} may change the cluster");
+        report.faults.push(about(api, "auth", Code::OpenDoor, text));
+    }
+}
