@@ -1,0 +1,92 @@
+//! A short exchange of our own with a server nobody else uses: send simple queries, read to ReadyForQuery.
+
+use crate::server::Server;
+use bytes::{Buf, BytesMut};
+use pgherd_net::transport::Transport;
+use pgherd_wire::backend::{Fields, Status, parameter_status, tag};
+use pgherd_wire::frame::{HEADER_LEN, header};
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Longest answer that is read.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Why the exchange failed; the server must not be used again unless it was [`Failed::Refused`].
+#[derive(Debug)]
+pub enum Failed {
+    /// No answer in time.
+    Timeout,
+    /// The connection broke.
+    Io(io::Error),
+    /// The answer makes no sense.
+    Protocol,
+    /// The server answered with an error (its ErrorResponse body) and is ready for more.
+    Refused(Box<[u8]>),
+}
+
+/// What the server told while it answered.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// Settings it reported.
+    pub parameters: Vec<(Box<[u8]>, Box<[u8]>)>,
+}
+
+/// Sends `sql` as one simple query and reads until the server is ready and idle.
+///
+/// # Errors
+/// [`Failed`].
+pub async fn simple(transport: &mut Transport, sql: &[u8], within: Duration) -> Result<Answer, Failed> {
+    let run = async {
+        let mut out = BytesMut::new();
+        pgherd_wire::write::query(&mut out, sql);
+        transport.write_all(&out).await.map_err(Failed::Io)?;
+        transport.flush().await.map_err(Failed::Io)?;
+        read_answer(transport).await
+    };
+    tokio::time::timeout(within, run).await.unwrap_or(Err(Failed::Timeout))
+}
+
+async fn read_answer(transport: &mut Transport) -> Result<Answer, Failed> {
+    let (mut buffer, mut answer, mut refused) = (BytesMut::with_capacity(1024), Answer::default(), None);
+    loop {
+        while let Some(frame) = header(&buffer).map_err(|_| Failed::Protocol)? {
+            if frame.total > MAX_ANSWER {
+                return Err(Failed::Protocol);
+            }
+            if buffer.len() < frame.total {
+                break;
+            }
+            let body = &buffer[HEADER_LEN..frame.total];
+            match frame.tag {
+                tag::ERROR if Fields::view(body).is_fatal() => return Err(Failed::Io(io::ErrorKind::ConnectionReset.into())),
+                tag::ERROR => refused = Some(body.into()),
+                tag::PARAMETER_STATUS => {
+                    let (name, value) = parameter_status(body).ok_or(Failed::Protocol)?;
+                    answer.parameters.push((name.into(), value.into()));
+                }
+                tag::READY => {
+                    let idle = Status::view(body) == Some(Status::Idle) && buffer.len() == frame.total;
+                    return match refused {
+                        _ if !idle => Err(Failed::Protocol),
+                        Some(error) => Err(Failed::Refused(error)),
+                        None => Ok(answer),
+                    };
+                }
+                _ => {}
+            }
+            buffer.advance(frame.total);
+        }
+        if transport.read_buf(&mut buffer).await.map_err(Failed::Io)? == 0 {
+            return Err(Failed::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+/// Time a server has to show that it lives.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Asks a server that was idle for long whether it lives: an empty query.
+pub async fn check<B>(server: &mut Server<B>) -> bool {
+    simple(&mut server.transport, b";", CHECK_TIMEOUT).await.is_ok()
+}

@@ -1,0 +1,375 @@
+//! One pool: the connections of one user to one database on one node, shared by all workers.
+
+use crate::budget::{Budget, Permit};
+use crate::connect::Target;
+use crate::connect::error::{ConnectError, Fault};
+use crate::line::{Line, NoServer, Slot, Waiter};
+use crate::server::{Baggage, Identity, Server};
+use crate::shelf::Shelf;
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use pgherd_topology::node::NodeId;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// Pause after a failed attempt to connect, before the next one.
+pub const CONNECT_BACKOFF: Duration = Duration::from_millis(200);
+
+/// Which pool.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Node.
+    pub node: NodeId,
+    /// Database.
+    pub database: Arc<str>,
+    /// User.
+    pub user: Arc<str>,
+}
+
+/// How a pool behaves; swapped whole on reload.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Where and as whom to connect.
+    pub target: Arc<Target>,
+    /// Connections kept even when idle.
+    pub min_size: usize,
+    /// Most connections.
+    pub max_size: usize,
+    /// Connections above `max_size`, for waiters that waited longer than `reserve_after`.
+    pub reserve_size: usize,
+    /// See `reserve_size`.
+    pub reserve_after: Duration,
+    /// Most connects at the same time.
+    pub connect_ramp: usize,
+    /// A connection older than this (give or take 10 %) is closed at its next release.
+    pub lifetime: Option<Duration>,
+    /// A connection idle for longer is closed, above `min_size`.
+    pub idle_timeout: Option<Duration>,
+    /// A connection idle for longer is asked whether it lives before it is used.
+    pub check_after: Option<Duration>,
+    /// After this time in line a client is told that it waits.
+    pub notice_after: Option<Duration>,
+}
+
+/// What the pool tells the control plane; it only hastens a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// A connection was refused, or the node did not answer.
+    Refused,
+    /// A connection died.
+    Lost,
+}
+
+/// Numbers of one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Servers on the shelf.
+    pub idle: usize,
+    /// Servers that belong to a session or are being reset.
+    pub active: usize,
+    /// Connects under way.
+    pub connecting: usize,
+    /// Sessions in line.
+    pub waiting: usize,
+    /// How long the oldest of them has waited.
+    pub oldest_wait: Duration,
+    /// Servers handed out so far.
+    pub checkouts: u64,
+    /// Connections made so far.
+    pub connects: u64,
+    /// Attempts that failed so far.
+    pub connect_failures: u64,
+}
+
+pub(crate) struct Inner<B> {
+    pub(crate) shelf: Shelf<Server<B>, Waiter<B>>,
+    /// Connections that exist or are being made.
+    pub(crate) total: usize,
+    pub(crate) connecting: usize,
+    pub(crate) connect_after: Option<Instant>,
+    pub(crate) closed: bool,
+}
+
+/// What pools share.
+pub struct Common {
+    /// One runtime per home, where connects are made.
+    pub homes: Vec<Handle>,
+    /// Tells the control plane.
+    pub hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>,
+}
+
+/// One pool.
+pub struct Pool<B> {
+    /// Which.
+    pub key: Key,
+    pub(crate) common: Arc<Common>,
+    pub(crate) shape: ArcSwap<Shape>,
+    pub(crate) budgets: Vec<Arc<Budget>>,
+    pub(crate) inner: Mutex<Inner<B>>,
+    pub(crate) valid_since: AtomicU64,
+    pub(crate) epoch: AtomicU64,
+    checkouts: Vec<pgherd_metrics::counter::Counter>,
+    connects: pgherd_metrics::counter::Counter,
+    connect_failures: pgherd_metrics::counter::Counter,
+}
+
+impl<B> std::fmt::Debug for Pool<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl<B: Baggage> Pool<B> {
+    /// An empty pool. `budgets` are limits shared with other pools.
+    pub fn new(key: Key, shape: Shape, budgets: Vec<Arc<Budget>>, common: Arc<Common>) -> Arc<Pool<B>> {
+        let homes = common.homes.len().max(1);
+        let inner = Inner { shelf: Shelf::new(homes), total: 0, connecting: 0, connect_after: None, closed: false };
+        Arc::new(Pool {
+            key,
+            common,
+            shape: ArcSwap::from_pointee(shape),
+            budgets,
+            inner: Mutex::new(inner),
+            valid_since: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
+            checkouts: (0..homes).map(|_| Default::default()).collect(),
+            connects: Default::default(),
+            connect_failures: Default::default(),
+        })
+    }
+
+    /// How it behaves now.
+    pub fn shape(&self) -> Arc<Shape> {
+        self.shape.load_full()
+    }
+
+    /// An idle server, if there is one; a connection that died meanwhile is thrown away. `digest` is the session's own (see [`Baggage::digest`]).
+    pub fn try_checkout(self: &Arc<Self>, home: usize, digest: u64) -> Option<Server<B>> {
+        loop {
+            let mut server = self.inner.lock().shelf.take(home, |server| server.baggage.digest() == digest)?;
+            if !server.is_disturbed() && server.epoch >= self.valid_since.load(Ordering::Acquire) {
+                self.count_checkout(home);
+                return Some(server);
+            }
+            self.forget(server);
+        }
+    }
+
+    pub(crate) fn count_checkout(&self, home: usize) {
+        self.checkouts[home % self.checkouts.len()].add(1);
+    }
+
+    /// True when the server was idle for so long that it must be asked whether it lives ([`crate::exchange::check`]) before it is used.
+    pub fn wants_check(&self, server: &Server<B>) -> bool {
+        // The clock is read only where a check is configured.
+        self.shape.load().check_after.is_some_and(|after| server.idle_since.elapsed() > after)
+    }
+
+    /// Stands in line until `deadline`, and sees to it that a connection is made when there may be one more.
+    pub fn stand_in_line<'a>(
+        self: &'a Arc<Self>,
+        home: usize,
+        slot: &'a Arc<Slot<B>>,
+        deadline: Instant,
+    ) -> Result<Line<'a, B>, NoServer> {
+        let now = Instant::now();
+        let waiter = Waiter { slot: Line::stand(slot), since: now, deadline, noticed: false };
+        let (ticket, connect, idle) = {
+            let mut inner = self.inner.lock();
+            if inner.closed {
+                return Err(NoServer::Closed);
+            }
+            let ticket = inner.shelf.wait(home, waiter);
+            // Between the look at the shelf and the line a server may have come back.
+            let idle = inner.shelf.take(home, |_| true).and_then(|server| {
+                let waiter = inner.shelf.next(home)?;
+                Some((waiter, server))
+            });
+            (ticket, self.may_connect(&mut inner, now, false), idle)
+        };
+        if let Some((waiter, server)) = idle {
+            waiter.slot.serve(server);
+        }
+        if let Some(permit) = connect {
+            self.spawn_connect(home, permit);
+        }
+        Ok(Line { pool: self, slot, home, ticket, over: false })
+    }
+
+    /// Decides whether one more connection is made now, and counts it if so.
+    pub(crate) fn may_connect(&self, inner: &mut Inner<B>, now: Instant, reserve: bool) -> Option<Permit> {
+        let shape = self.shape.load();
+        let max = shape.max_size + if reserve { shape.reserve_size } else { 0 };
+        let backoff = inner.connect_after.is_some_and(|after| now < after);
+        let wanted = inner.shelf.waiting() > inner.connecting || inner.total < shape.min_size;
+        if inner.closed || backoff || !wanted || inner.total >= max || inner.connecting >= shape.connect_ramp.max(1) {
+            return None;
+        }
+        let permit = Permit::take(&self.budgets)?;
+        inner.total += 1;
+        inner.connecting += 1;
+        Some(permit)
+    }
+
+    pub(crate) fn spawn_connect(self: &Arc<Self>, home: usize, permit: Permit) {
+        let pool = self.clone();
+        let at = home % self.common.homes.len().max(1);
+        let task = async move { pool.connect_one(at, permit).await };
+        match self.common.homes.get(at) {
+            Some(runtime) => drop(runtime.spawn(task)),
+            None => drop(tokio::spawn(task)),
+        }
+    }
+
+    async fn connect_one(self: Arc<Self>, home: usize, permit: Permit) {
+        let shape = self.shape.load_full();
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let made = crate::connect::connect(&shape.target, &[]).await;
+        let made = made.and_then(|made| {
+            // Nothing may follow ReadyForQuery before we ask for something.
+            if made.unread.is_empty() { Ok(made) } else { Err(ConnectError::Protocol("bytes after the login")) }
+        });
+        match made {
+            Ok(made) => {
+                let now = Instant::now();
+                self.connects.add(1);
+                {
+                    let mut inner = self.inner.lock();
+                    inner.connecting -= 1;
+                    inner.connect_after = None;
+                }
+                let identity = Identity { target: shape.target.clone(), pid: made.pid, secret: made.secret };
+                self.release(Server {
+                    transport: made.transport,
+                    baggage: Box::default(),
+                    home,
+                    identity: Arc::new(identity),
+                    epoch,
+                    expires: shape.lifetime.map(|lifetime| now + jitter(lifetime)),
+                    idle_since: now,
+                    _permit: permit,
+                });
+                self.go_on_connecting(home);
+            }
+            Err(error) => {
+                drop(permit);
+                self.connect_failed(&error);
+            }
+        }
+    }
+
+    /// One more connection when more are wanted still.
+    pub(crate) fn go_on_connecting(self: &Arc<Self>, home: usize) {
+        let connect = self.may_connect(&mut self.inner.lock(), Instant::now(), false);
+        if let Some(permit) = connect {
+            self.spawn_connect(home, permit);
+        }
+    }
+
+    fn connect_failed(&self, error: &ConnectError) {
+        self.connect_failures.add(1);
+        tracing::debug!(node = self.key.node.0, database = %self.key.database, user = %self.key.user, %error, "could not connect");
+        let refused = {
+            let mut inner = self.inner.lock();
+            inner.connecting -= 1;
+            inner.total -= 1;
+            inner.connect_after = Some(Instant::now() + CONNECT_BACKOFF);
+            // As long as there are connections, whoever waits will be served by one of them. When we ourselves ran out of something, waiting is all that helps.
+            let alone = inner.total == inner.connecting && error.fault() != Fault::Local;
+            if alone { inner.shelf.dismiss(|_| true) } else { Vec::new() }
+        };
+        for waiter in refused {
+            waiter.slot.refuse(NoServer::Connect(error.clone()));
+        }
+        if error.fault() == Fault::Node {
+            (self.common.hint)(self.key.node, Hint::Refused);
+        }
+    }
+
+    /// A session is done with a server: it goes to whoever waits longest (see [`Shelf::next`]), or on the shelf. Dirty ones are reset first; stale, expired and
+    /// superfluous ones are closed.
+    pub fn release(self: &Arc<Self>, server: Server<B>) {
+        if server.baggage.is_dirty() {
+            return crate::reset::start(self.clone(), server);
+        }
+        if server.epoch < self.valid_since.load(Ordering::Acquire) {
+            return self.forget(server);
+        }
+        let mut server = server;
+        let expired = server.expires.is_some_and(|expires| Instant::now() >= expires);
+        let waiter = {
+            let mut inner = self.inner.lock();
+            let superfluous = {
+                let shape = self.shape.load();
+                inner.total > shape.max_size && (inner.shelf.waiting() == 0 || inner.total > shape.max_size + shape.reserve_size)
+            };
+            if inner.closed || expired || superfluous {
+                drop(inner);
+                return self.forget(server);
+            }
+            match inner.shelf.next(server.home) {
+                Some(waiter) => waiter,
+                None => {
+                    if self.shape.load().check_after.is_some() || self.shape.load().idle_timeout.is_some() {
+                        server.idle_since = Instant::now();
+                    }
+                    return inner.shelf.put(server.home, server);
+                }
+            }
+        };
+        self.count_checkout(server.home);
+        waiter.slot.serve(server);
+    }
+
+    /// Closes a server that must not be used again.
+    pub fn forget(self: &Arc<Self>, server: Server<B>) {
+        let home = server.home;
+        server.retire();
+        self.gone(home);
+    }
+
+    /// A server of this pool is closed already.
+    pub(crate) fn gone(self: &Arc<Self>, home: usize) {
+        self.inner.lock().total -= 1;
+        self.go_on_connecting(home);
+    }
+
+    /// A server died in a session's hands. The control plane is told.
+    pub fn lost(self: &Arc<Self>, server: Server<B>) {
+        let home = server.home;
+        drop(server);
+        (self.common.hint)(self.key.node, Hint::Lost);
+        self.gone(home);
+    }
+
+    pub(crate) fn abandon(&self, home: usize, ticket: crate::shelf::Ticket) -> bool {
+        self.inner.lock().shelf.abandon(home, ticket)
+    }
+
+    /// Numbers of this moment.
+    pub fn stats(&self) -> Stats {
+        let inner = self.inner.lock();
+        let now = Instant::now();
+        let oldest = inner.shelf.waiters().map(|waiter| now.saturating_duration_since(waiter.since)).max();
+        Stats {
+            idle: inner.shelf.idle(),
+            active: inner.total - inner.connecting - inner.shelf.idle(),
+            connecting: inner.connecting,
+            waiting: inner.shelf.waiting(),
+            oldest_wait: oldest.unwrap_or_default(),
+            checkouts: self.checkouts.iter().map(|counter| counter.get()).sum(),
+            connects: self.connects.get(),
+            connect_failures: self.connect_failures.get(),
+        }
+    }
+}
+
+/// `lifetime` give or take 10 %, so that connections made together do not end together.
+fn jitter(lifetime: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0u8) % 2001;
+    lifetime.mul_f64(0.9 + random as f64 / 10_000.0)
+}

@@ -1,0 +1,70 @@
+//! One server connection while nobody else owns it.
+
+use crate::budget::Permit;
+use crate::connect::Target;
+use pgherd_net::transport::Transport;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What a session leaves on a server connection and the next one must know of. The pool carries it and asks three things.
+pub trait Baggage: Default + Send + 'static {
+    /// A number that is equal for equal settings: an idle server whose number is the session's own is preferred.
+    fn digest(&self) -> u64;
+    /// Something must be cleaned away before another session may use the server.
+    fn is_dirty(&self) -> bool;
+    /// DISCARD ALL was done.
+    fn was_reset(&mut self);
+}
+
+/// How a server can be cancelled.
+#[derive(Debug)]
+pub struct Identity {
+    /// Where it was connected to.
+    pub target: Arc<Target>,
+    /// Its process id.
+    pub pid: i32,
+    /// Secret for cancel requests.
+    pub secret: Box<[u8]>,
+}
+
+/// A server connection.
+#[derive(Debug)]
+pub struct Server<B> {
+    /// The stream.
+    pub transport: Transport,
+    /// What the last session left.
+    pub baggage: Box<B>,
+    /// The worker on whose event loop the socket lives.
+    pub home: usize,
+    /// For cancel requests.
+    pub identity: Arc<Identity>,
+    /// Epoch of the snapshot under which it was opened.
+    pub epoch: u64,
+    /// When it is to be closed at the next release, whatever its state.
+    pub(crate) expires: Option<Instant>,
+    /// When it was last put on the shelf.
+    pub(crate) idle_since: Instant,
+    pub(crate) _permit: Permit,
+}
+
+impl<B> Server<B> {
+    /// True when an idle server said something or closed. Costs no system call while nothing happened on the socket.
+    pub(crate) fn is_disturbed(&mut self) -> bool {
+        let mut byte = [0; 1];
+        let mut space = ReadBuf::new(&mut byte);
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.transport).poll_read(&mut cx, &mut space).is_ready()
+    }
+
+    /// Says goodbye as far as that is possible without waiting, and closes.
+    pub fn retire(mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let goodbye = Pin::new(&mut self.transport).poll_write(&mut cx, &pgherd_wire::write::TERMINATE);
+        if let Poll::Ready(Ok(_)) = goodbye {
+            let _ = Pin::new(&mut self.transport).poll_flush(&mut cx);
+        }
+    }
+}
