@@ -1,6 +1,7 @@
 //! The fuzz targets' twin for every test run: the same bodies, fed with random bytes and with mutated seeds, without a
 //! coverage-guided fuzzer. Deterministic: the seed is fixed, or taken from `PGHERD_FUZZ_SEED`; a failure prints it.
-//! `tests/fuzz/run.sh` runs the same bodies under libFuzzer.
+//! `tests/fuzz/run.sh` runs the same bodies under libFuzzer; the settings' body only here, with changing seeds, because
+//! building the whole binary for coverage takes longer than it finds anything.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,9 +15,17 @@ mod backend;
 mod frames;
 #[path = "targets/frontend.rs"]
 mod frontend;
+#[path = "targets/lexer.rs"]
+mod lexer;
+#[path = "targets/session.rs"]
+mod session;
+#[path = "targets/settings.rs"]
+mod settings;
 
 const CASES: u32 = 3000;
 const DEFAULT_SEED: u64 = 5000;
+/// Smaller inputs tried after a failure; each prints its own panic.
+const MAX_SHRINKS: u32 = 200;
 /// Changes made to one seed.
 const MAX_EDITS: usize = 6;
 
@@ -33,6 +42,21 @@ fn what_clients_send_is_viewed_without_a_panic() {
 #[test]
 fn what_servers_send_is_viewed_without_a_panic() {
     feed("backend", backend::run);
+}
+
+#[test]
+fn a_session_decides_the_same_however_its_bytes_are_cut() {
+    feed("session", session::run);
+}
+
+#[test]
+fn sql_text_is_read_to_its_end() {
+    feed("lexer", lexer::run);
+}
+
+#[test]
+fn a_settings_file_is_usable_or_refused_with_reasons() {
+    feed("settings", settings::run);
 }
 
 /// A target that fails must fail here, or the runs above mean nothing.
@@ -57,7 +81,12 @@ fn try_feed(name: &str, target: impl Fn(&[u8]), seed: u64) -> Result<(), String>
     }
     let mut rng_seed = [0; 32];
     rng_seed[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: CASES,
+        failure_persistence: None,
+        max_shrink_iters: MAX_SHRINKS,
+        ..Config::default()
+    };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &rng_seed);
     let run = |input: Vec<u8>| {
         target(&input);
