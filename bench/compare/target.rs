@@ -2,8 +2,10 @@
 //! transaction mode, the same pool, trust for everybody but the SCRAM user, no TLS, quiet logs.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use pgherd_bench::cluster::{Cluster, DATABASE, SCRAM_PASSWORD, SCRAM_USER, USER};
@@ -134,6 +136,8 @@ fn start_pgherd(program: &Path, workers: u32, frame: Frame<'_>, port: u16) -> io
     let home = home(frame.directory, "pgherd", port)?;
     let settings = home.join("pgherd.toml");
     std::fs::write(&settings, pgherd_settings(&home, workers, frame, port)?)?;
+    // It holds a password, and pgherd would say so.
+    std::fs::set_permissions(&settings, Permissions::from_mode(0o600))?;
     let arguments = [OsStr::new("run"), OsStr::new("-c"), settings.as_os_str()];
     Daemon::start(program, &arguments, None, Stop::Kill, &home.join("log"))
 }

@@ -4,7 +4,11 @@
 //! the median and the fastest of several samples. Allocations are counted in a run of their own. A case that is on
 //! the path of every message must not allocate; the program fails when it does, and so does this package's test.
 
+mod answer;
 mod case;
+mod pool;
+mod route;
+mod session;
 mod wire;
 
 use std::process::ExitCode;
@@ -61,7 +65,7 @@ fn main() -> ExitCode {
 
 /// Every case, from the ground floor up.
 fn cases() -> Vec<Case> {
-    wire::cases()
+    [wire::cases(), route::cases(), session::cases(), pool::cases()].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

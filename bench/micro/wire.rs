@@ -3,11 +3,12 @@
 use std::hint::black_box;
 
 use bytes::BytesMut;
-use pgherd_wire::backend::{Fields, Status};
+use pgherd_wire::backend::Fields;
 use pgherd_wire::frame::header;
 use pgherd_wire::frontend::{BindNames, Parse};
 use pgherd_wire::write::{self, Report, Severity};
 
+use crate::answer;
 use crate::case::Case;
 
 /// Rows in the scanned result.
@@ -15,8 +16,8 @@ const ROWS: usize = 100;
 
 /// Cases of the ground floor.
 pub(crate) fn cases() -> Vec<Case> {
-    let one_row = result(1);
-    let many_rows = result(ROWS);
+    let one_row = answer::simple(1);
+    let many_rows = answer::simple(ROWS);
     let error = b"SERROR\0VERROR\0C42P01\0Mrelation \"t\" does not exist\0P15\0Fparse_relation.c\0L1392\0\0";
     let parse = b"statement_1\0SELECT abalance FROM pgbench_accounts WHERE aid = $1\0\0\x01\0\0\0\x17";
     let bind = b"\0statement_1\0\0\0\0\x01\0\0\0\x0512345\0\0";
@@ -63,18 +64,4 @@ fn scan(bytes: &[u8]) -> usize {
         }
     }
     at
-}
-
-/// RowDescription, rows of one integer, CommandComplete, ReadyForQuery.
-fn result(rows: usize) -> Vec<u8> {
-    let mut out = BytesMut::new();
-    write::frame(&mut out, b'T', |body| {
-        body.extend_from_slice(b"\0\x01abalance\0\0\0\x40\0\0\x03\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0");
-    });
-    for _ in 0..rows {
-        write::frame(&mut out, b'D', |body| body.extend_from_slice(b"\0\x01\0\0\0\x0512345"));
-    }
-    write::command_complete(&mut out, b"SELECT 1");
-    write::ready(&mut out, Status::Idle);
-    out.to_vec()
 }

@@ -31,7 +31,7 @@ async fn a_replica_killed_and_restarted_loses_no_read() {
     let stand = stand().await;
     stand.fill(1).await.unwrap();
     let port = stand.front().ports().replicas;
-    let arguments = ["-n", "-S", "-c", "8", "-j", "2", "-T", "14", "--max-tries", "1"];
+    let arguments = ["-n", "-S", "-c", "8", "-j", "2", "-T", "16", "--max-tries", "1"];
     let load = stand.pgbench(port, &arguments);
     let faults = async {
         for victim in stand.lab().replicas() {

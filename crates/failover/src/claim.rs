@@ -1,6 +1,7 @@
 //! Who is the routed primary. Roles are discovered; in doubt nobody is routed, with the reason written down.
 
 use crate::candidate;
+use crate::eligibility;
 use crate::event::Action;
 use crate::journal::Kind;
 use crate::member::Fence;
@@ -161,7 +162,7 @@ fn seek(state: &mut State) {
                     member.spec.name,
                     member.timeline()
                 ),
-                None => "no node is out of recovery".to_owned(),
+                None => nobody(state),
             };
             stay_without(state, text);
         }
@@ -185,6 +186,17 @@ fn seek(state: &mut State) {
     }
 }
 
+fn nobody(state: &State) -> String {
+    let mut known = state.members.iter().filter_map(|member| member.facts.as_ref());
+    match known.clone().next() {
+        Some(first) if known.all(|facts| facts.system != state.system) => format!(
+            "every node that answers belongs to another database system ({}) than the one that was routed before ({})",
+            first.system, state.system
+        ),
+        _ => "no node is out of recovery".to_owned(),
+    }
+}
+
 fn route(state: &mut State, id: NodeId) {
     let Some(index) = state.index(id) else { return };
     let Some(facts) = &state.members[index].facts else { return };
@@ -195,6 +207,11 @@ fn route(state: &mut State, id: NodeId) {
     }
     state.trail.note(at, flushed);
     state.members[index].held = false;
+    // Standbys seen before their primary get their lag now.
+    for index in 0..state.members.len() {
+        let at = state.members[index].answered_at.unwrap_or(state.now);
+        eligibility::measure(state, index, at);
+    }
     state.timeline = timeline;
     state.settled = true;
     state.primary = Some(id);

@@ -27,6 +27,15 @@ fn nothing_is_published_before_everybody_was_tried_once() {
 }
 
 #[test]
+fn standbys_seen_before_their_primary_have_a_lag_at_once() {
+    let mut story = Story::new(Policy::default(), 2);
+    story.sees(1, standby(1, 900));
+    story.sees(0, primary(1, 1000));
+    let node = story.snapshot.node(NodeId(1)).expect("published");
+    assert_eq!((node.lag_bytes, node.lag_time), (Some(100), Some(Duration::ZERO)));
+}
+
+#[test]
 fn two_nodes_out_of_recovery_on_one_timeline_route_nothing() {
     let mut story = Story::new(Policy::default(), 2);
     story.sees(0, primary(1, 1000));

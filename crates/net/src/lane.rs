@@ -182,7 +182,11 @@ impl Lane {
     }
 
     /// Writes until nothing is left or the stream takes no more. `Ready` means that all is written. Cancel safe: what was written is accounted for.
-    pub fn poll_drain<S: AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<()>> {
+    pub fn poll_drain<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<()>> {
         while self.plan.output > 0 {
             let n = ready!(self.poll_write_some(cx, stream))?;
             if n == 0 {
@@ -206,10 +210,15 @@ impl Lane {
         }
     }
 
-    fn poll_write_some<S: AsyncWrite + Unpin>(&self, cx: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<usize>> {
+    fn poll_write_some<S: AsyncWrite + Unpin>(
+        &self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let mut used = 0;
-        let (mut input, mut authored) = (&self.buffer[self.head + self.kept..self.tail], &self.plan.authored[..]);
+        let (mut input, mut authored) =
+            (&self.buffer[self.head + self.kept..self.tail], &self.plan.authored[..]);
         for segment in &self.plan.segments {
             let (slice, rest) = match *segment {
                 Segment::Skip(n) => {

@@ -28,7 +28,9 @@ impl Budget {
 
     fn take(&self) -> bool {
         let max = self.max.load(Ordering::Relaxed);
-        self.used.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |used| (used < max).then_some(used + 1)).is_ok()
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |used| (used < max).then_some(used + 1))
+            .is_ok()
     }
 }
 

@@ -59,7 +59,9 @@ async fn read_answer(transport: &mut Transport) -> Result<Answer, Failed> {
             }
             let body = &buffer[HEADER_LEN..frame.total];
             match frame.tag {
-                tag::ERROR if Fields::view(body).is_fatal() => return Err(Failed::Io(io::ErrorKind::ConnectionReset.into())),
+                tag::ERROR if Fields::view(body).is_fatal() => {
+                    return Err(Failed::Io(io::ErrorKind::ConnectionReset.into()));
+                }
                 tag::ERROR => refused = Some(body.into()),
                 tag::PARAMETER_STATUS => {
                     let (name, value) = parameter_status(body).ok_or(Failed::Protocol)?;

@@ -51,7 +51,9 @@ impl<B: Baggage> Pool<B> {
         let mut left = self.inner.lock().total;
         self.drop_idle(|server| {
             let old = server.expires.is_some_and(|expires| now >= expires);
-            let unused = shape.idle_timeout.is_some_and(|after| now.saturating_duration_since(server.idle_since) > after);
+            let unused = shape
+                .idle_timeout
+                .is_some_and(|after| now.saturating_duration_since(server.idle_since) > after);
             let gone = (old || unused) && left > shape.min_size || server.is_disturbed();
             left -= usize::from(gone);
             gone
@@ -93,6 +95,7 @@ impl<B: Baggage> Pool<B> {
         let waiters = {
             let mut inner = self.inner.lock();
             inner.closed = true;
+            self.mark_closed();
             inner.shelf.dismiss(|_| true)
         };
         for waiter in waiters {

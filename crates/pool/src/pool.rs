@@ -12,7 +12,7 @@ use pgherd_topology::node::NodeId;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -112,6 +112,8 @@ pub struct Pool<B> {
     pub(crate) inner: Mutex<Inner<B>>,
     pub(crate) valid_since: AtomicU64,
     pub(crate) epoch: AtomicU64,
+    closed: AtomicBool,
+    parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
     checkouts: Vec<pgherd_metrics::counter::Counter>,
     connects: pgherd_metrics::counter::Counter,
     connect_failures: pgherd_metrics::counter::Counter,
@@ -127,7 +129,8 @@ impl<B: Baggage> Pool<B> {
     /// An empty pool. `budgets` are limits shared with other pools.
     pub fn new(key: Key, shape: Shape, budgets: Vec<Arc<Budget>>, common: Arc<Common>) -> Arc<Pool<B>> {
         let homes = common.homes.len().max(1);
-        let inner = Inner { shelf: Shelf::new(homes), total: 0, connecting: 0, connect_after: None, closed: false };
+        let inner =
+            Inner { shelf: Shelf::new(homes), total: 0, connecting: 0, connect_after: None, closed: false };
         Arc::new(Pool {
             key,
             common,
@@ -136,6 +139,8 @@ impl<B: Baggage> Pool<B> {
             inner: Mutex::new(inner),
             valid_since: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            parameters: ArcSwap::default(),
             checkouts: (0..homes).map(|_| Default::default()).collect(),
             connects: Default::default(),
             connect_failures: Default::default(),
@@ -147,10 +152,26 @@ impl<B: Baggage> Pool<B> {
         self.shape.load_full()
     }
 
+    /// The node left, or the route to it was closed for good: this pool serves nobody any more.
+    #[inline]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn mark_closed(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// What a server reported about its settings when it was connected to last; empty before the first connection.
+    pub fn parameters(&self) -> Arc<Vec<(Box<str>, Box<str>)>> {
+        self.parameters.load_full()
+    }
+
     /// An idle server, if there is one; a connection that died meanwhile is thrown away. `digest` is the session's own (see [`Baggage::digest`]).
     pub fn try_checkout(self: &Arc<Self>, home: usize, digest: u64) -> Option<Server<B>> {
         loop {
-            let mut server = self.inner.lock().shelf.take(home, |server| server.baggage.digest() == digest)?;
+            let mut server =
+                self.inner.lock().shelf.take(home, |server| server.baggage.digest() == digest)?;
             if !server.is_disturbed() && server.epoch >= self.valid_since.load(Ordering::Acquire) {
                 self.count_checkout(home);
                 return Some(server);
@@ -206,7 +227,12 @@ impl<B: Baggage> Pool<B> {
         let max = shape.max_size + if reserve { shape.reserve_size } else { 0 };
         let backoff = inner.connect_after.is_some_and(|after| now < after);
         let wanted = inner.shelf.waiting() > inner.connecting || inner.total < shape.min_size;
-        if inner.closed || backoff || !wanted || inner.total >= max || inner.connecting >= shape.connect_ramp.max(1) {
+        if inner.closed
+            || backoff
+            || !wanted
+            || inner.total >= max
+            || inner.connecting >= shape.connect_ramp.max(1)
+        {
             return None;
         }
         let permit = Permit::take(&self.budgets)?;
@@ -231,12 +257,17 @@ impl<B: Baggage> Pool<B> {
         let made = crate::connect::connect(&shape.target, &[]).await;
         let made = made.and_then(|made| {
             // Nothing may follow ReadyForQuery before we ask for something.
-            if made.unread.is_empty() { Ok(made) } else { Err(ConnectError::Protocol("bytes after the login")) }
+            if made.unread.is_empty() {
+                Ok(made)
+            } else {
+                Err(ConnectError::Protocol("bytes after the login"))
+            }
         });
         match made {
             Ok(made) => {
                 let now = Instant::now();
                 self.connects.add(1);
+                self.parameters.store(Arc::new(made.parameters));
                 {
                     let mut inner = self.inner.lock();
                     inner.connecting -= 1;
@@ -305,7 +336,8 @@ impl<B: Baggage> Pool<B> {
             let mut inner = self.inner.lock();
             let superfluous = {
                 let shape = self.shape.load();
-                inner.total > shape.max_size && (inner.shelf.waiting() == 0 || inner.total > shape.max_size + shape.reserve_size)
+                inner.total > shape.max_size
+                    && (inner.shelf.waiting() == 0 || inner.total > shape.max_size + shape.reserve_size)
             };
             if inner.closed || expired || superfluous {
                 drop(inner);

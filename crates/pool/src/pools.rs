@@ -56,7 +56,12 @@ impl<B: Baggage> Pools<B> {
         let snapshot = self.cell.load_full();
         let node = snapshot.node(key.node)?;
         let blueprint = self.blueprint.read().clone();
-        let budget = self.nodes.lock().entry(key.node).or_insert_with(|| Budget::new(blueprint.max_to_node(node))).clone();
+        let budget = self
+            .nodes
+            .lock()
+            .entry(key.node)
+            .or_insert_with(|| Budget::new(blueprint.max_to_node(node)))
+            .clone();
         let shape = blueprint.shape(node, &key.database, &key.user);
         let mut pools = self.pools.write();
         let pool = pools.entry(key.clone()).or_insert_with(|| {

@@ -1,1 +1,21 @@
-//! The hot path: one client from door to goodbye
+//! The hot path: one client from door to goodbye.
+//!
+//! A [`session::Session`] owns a client and a state machine and asks, once a transaction, for a server: [`checkout`] routes and waits, [`relay`] carries bytes until the
+//! machine says that the server is free. Whatever comes from outside (a deadline, an operator, a fence) reaches a session through its [`card::Card`].
+//!
+//! Invariants: an idle session holds no server and no buffer; a server whose accounting is in doubt is closed; a deadline never needs a timer of the session's own;
+//! [`answer`] is the only place that turns an error into words for a client. Deliberately absent: `controller` (the topology cell is all that is shared with it), SQL.
+pub mod answer;
+pub mod cancel;
+pub mod card;
+pub mod cards;
+pub mod checkout;
+pub mod desk;
+pub mod listen;
+pub mod relay;
+pub mod serve;
+pub mod session;
+pub mod shared;
+pub mod sweep;
+pub mod terms;
+pub mod welcome;

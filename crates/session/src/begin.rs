@@ -123,9 +123,15 @@ mod tests {
             assert_eq!(begun(text), Some((None, false)), "{text}");
         }
         assert_eq!(begun("BEGIN READ ONLY"), Some((Some(true), false)));
-        assert_eq!(begun("begin isolation level repeatable read, read only, not deferrable"), Some((Some(true), false)));
+        assert_eq!(
+            begun("begin isolation level repeatable read, read only, not deferrable"),
+            Some((Some(true), false))
+        );
         assert_eq!(begun("start transaction read only read write"), Some((Some(false), false)));
-        assert_eq!(begun("begin isolation level serializable read only deferrable"), Some((Some(true), true)));
+        assert_eq!(
+            begun("begin isolation level serializable read only deferrable"),
+            Some((Some(true), true))
+        );
     }
 
     #[test]
@@ -153,7 +159,9 @@ mod tests {
         assert_eq!(control(b"end transaction;"), Some(Control::Commit));
         assert_eq!(control(b"abort work"), Some(Control::Rollback));
         assert_eq!(control(b"ROLLBACK"), Some(Control::Rollback));
-        for text in ["ROLLBACK TO a", "COMMIT AND CHAIN", "COMMIT PREPARED 'x'", "ROLLBACK; SELECT 1", "end x"] {
+        for text in
+            ["ROLLBACK TO a", "COMMIT AND CHAIN", "COMMIT PREPARED 'x'", "ROLLBACK; SELECT 1", "end x"]
+        {
             assert_eq!(control(text.as_bytes()), None, "{text}");
         }
     }

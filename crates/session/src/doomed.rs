@@ -65,10 +65,49 @@ impl Machine {
         (self.server, self.begun, self.fatal) = (None, None, None);
         (self.batch, self.copy_in) = (false, false);
         (self.failed, self.rolled_back, self.committed) = (false, false, false);
+        self.uncertain = false;
         self.status = status;
         self.doomed = block.then_some(Doomed { refused: self.discard, ..Doomed::default() });
         self.discard = self.discard && !block;
         true
+    }
+
+    /// No server could be had for the message at the front: when it is shown again it is answered with `report`, and what belongs to it up to its Sync is
+    /// dropped. A block whose BEGIN was only answered here is then a failed one.
+    pub fn refuse_request(&mut self, report: Report) {
+        self.refusal = Some(Box::new(report));
+    }
+
+    pub(crate) fn refused_request(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Verdict {
+        let report = self.refusal.take();
+        if self.begin.take().is_some() {
+            self.status = Status::Failed;
+            self.doomed = Some(Doomed::default());
+        }
+        let status = self.status;
+        let ready = matches!(frame.tag, tag::QUERY | tag::FUNCTION_CALL);
+        debug_assert!(body.len() <= frame.total);
+        answer(down, |out| {
+            if let Some(report) = &report {
+                report.write(out);
+            }
+            if ready {
+                write::ready(out, status);
+            }
+        });
+        match &mut self.doomed {
+            Some(doomed) => doomed.refused = !ready,
+            None => self.discard = !ready,
+        }
+        Verdict::Skip
+    }
+
+    /// The server was lost while nothing was asked of it: the session goes on without one.
+    pub fn lose_quietly(&mut self) {
+        (self.server, self.begun, self.fatal) = (None, None, None);
+        (self.batch, self.copy_in, self.uncertain) = (false, false, false);
+        self.forget_changes();
+        self.status = Status::Idle;
     }
 
     pub(crate) fn doomed_request(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Verdict {

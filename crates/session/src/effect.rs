@@ -38,7 +38,8 @@ pub fn effects(text: &[u8]) -> Option<Effects> {
     let text = &text[..text.len().min(MAX_READ)];
     let mut tokens = Tokens::new(text);
     let first = tokens.next()?;
-    let several = memchr::memchr(b';', text).is_some_and(|at| !text[at..].iter().all(|b| *b == b';' || b.is_ascii_whitespace()));
+    let several = memchr::memchr(b';', text)
+        .is_some_and(|at| !text[at..].iter().all(|b| *b == b';' || b.is_ascii_whitespace()));
     let suspicious = suspicion(text);
     if !several && suspicious.is_none() && !speaks_of_session(first) {
         return None;
@@ -76,7 +77,8 @@ fn speaks_of_session(first: Token<'_>) -> bool {
 /// Looks for what hides in the middle of a text: session advisory locks, `set_config`, temporary objects. Works on bytes, so literals and comments
 /// count too: it only ever pins too much.
 fn suspicion(text: &[u8]) -> Option<Pin> {
-    let matches = |at: usize, word: &[u8]| text.get(at..at + word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
+    let matches =
+        |at: usize, word: &[u8]| text.get(at..at + word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
     for at in memchr::memchr_iter(b'_', text) {
         if at >= 8 && matches(at - 8, b"advisory_lock") {
             return Some(Pin::AdvisoryLock);
@@ -278,14 +280,20 @@ mod tests {
         assert_eq!(list("SET TRANSACTION READ ONLY"), [Effect::Scoped]);
         assert_eq!(list("SET ROLE bob"), [Effect::Pins(Pin::Settings)]);
         assert_eq!(list("SET x = E'a'"), [Effect::Pins(Pin::Settings)]);
-        assert_eq!(list("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"), [Effect::Pins(Pin::Settings)]);
+        assert_eq!(
+            list("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
+            [Effect::Pins(Pin::Settings)]
+        );
     }
 
     #[test]
     fn reads_several_commands_in_order() {
         let all = list("SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;");
         assert_eq!(all, [Effect::Reset(None)]);
-        assert_eq!(list("SELECT 1; SET a=1; RESET b"), [set_to("a", "1"), Effect::Reset(Some(b"b"[..].into()))]);
+        assert_eq!(
+            list("SELECT 1; SET a=1; RESET b"),
+            [set_to("a", "1"), Effect::Reset(Some(b"b"[..].into()))]
+        );
     }
 
     #[test]

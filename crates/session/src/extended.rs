@@ -14,7 +14,13 @@ use pgherd_wire::write::{self, Report, Severity};
 use std::sync::Arc;
 
 impl Machine {
-    pub(crate) fn extended(&mut self, frame: Header, body: &[u8], up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+    pub(crate) fn extended(
+        &mut self,
+        frame: Header,
+        body: &[u8],
+        up: &mut impl Sink,
+        down: &mut impl Sink,
+    ) -> Verdict {
         if frame.tag == tag::CLOSE && self.close_here(body, down) {
             return Verdict::Skip;
         }
@@ -48,7 +54,9 @@ impl Machine {
                 let name = BindNames::view(body).map_or(&[][..], |names| names.statement);
                 match self.names.get(name) {
                     Some(statement) => self.demand(statement.query()),
-                    None if name.is_empty() && self.unnamed.serial != 0 => self.demand(query_text(&self.unnamed.rest)),
+                    None if name.is_empty() && self.unnamed.serial != 0 => {
+                        self.demand(query_text(&self.unnamed.rest))
+                    }
                     None => self.demand(b""),
                 }
             }
@@ -131,11 +139,22 @@ impl Machine {
         self.parse_named(frame, view, up, down)
     }
 
-    fn parse_named(&mut self, frame: Header, view: Parse<'_>, up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+    fn parse_named(
+        &mut self,
+        frame: Header,
+        view: Parse<'_>,
+        up: &mut impl Sink,
+        down: &mut impl Sink,
+    ) -> Verdict {
         if self.names.contains_key(view.name) {
             let name = String::from_utf8_lossy(view.name);
             let message = format!("prepared statement \"{name}\" already exists");
-            return self.refuse(Kind::Parse, Report::new(Severity::Error, code::DUPLICATE_PREPARED_STATEMENT, message), frame, up);
+            return self.refuse(
+                Kind::Parse,
+                Report::new(Severity::Error, code::DUPLICATE_PREPARED_STATEMENT, message),
+                frame,
+                up,
+            );
         }
         if self.names.len() >= self.limits.max_client_statements {
             let report = Report::new(Severity::Error, "53200", "out of memory")
@@ -190,6 +209,9 @@ impl Machine {
             return Verdict::Pass;
         };
         if names.statement.is_empty() {
+            let unnamed = std::mem::take(&mut self.unnamed);
+            self.note_commit(query_text(&unnamed.rest));
+            self.unnamed = unnamed;
             self.bound = self.unnamed_effects.clone();
             self.ensure_unnamed(up);
             self.owe(Kind::Bind);
@@ -203,6 +225,7 @@ impl Machine {
             self.owe(Kind::Bind);
             return Verdict::Pass;
         };
+        self.note_commit(statement.query());
         self.bound = effects(statement.query()).map(Box::new);
         self.ensure(&statement, up);
         let rest = frame.total - HEADER_LEN - names.len;

@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::{BadLength, HEADER_LEN, Header, header};
 use pgherd_wire::frontend::{BindNames, max_frame, tag};
+use pgherd_wire::write::Report;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -51,7 +52,11 @@ impl Flow {
 
     pub(crate) fn take(&mut self, available: usize, sink: &mut impl Sink) -> usize {
         let n = self.left.min(available);
-        if self.skip { sink.skip(n) } else { sink.pass(n) }
+        if self.skip {
+            sink.skip(n)
+        } else {
+            sink.pass(n)
+        }
         self.left -= n;
         n
     }
@@ -107,6 +112,8 @@ pub struct Machine {
     pub(crate) committed: bool,
     pub(crate) failed: bool,
     pub(crate) pin: Option<Pin>,
+    /// A request in flight may have committed something by the time its server is lost.
+    pub(crate) uncertain: bool,
     /// The server must run this session read-only (a replica listener that fell back to the primary).
     pub(crate) read_only: bool,
     /// Something of the present request's reply went to the client.
@@ -114,6 +121,8 @@ pub struct Machine {
     /// The server said it is going away; its words.
     pub(crate) fatal: Option<Box<[u8]>>,
     pub(crate) doomed: Option<crate::doomed::Doomed>,
+    /// The message at the front gets this answer and no server.
+    pub(crate) refusal: Option<Box<Report>>,
 }
 
 impl Machine {
@@ -145,10 +154,12 @@ impl Machine {
             touched: false,
             committed: false,
             failed: false,
+            uncertain: false,
             read_only: false,
             relayed: false,
             fatal: None,
             doomed: None,
+            refusal: None,
         }
     }
 
@@ -254,10 +265,15 @@ impl Machine {
                 rest = &rest[self.up.take(rest.len(), up)..];
                 continue;
             }
-            let Some(frame) = header(rest).map_err(Broken::ClientLength)? else { return Ok(Halt::More(HEADER_LEN)) };
+            let Some(frame) = header(rest).map_err(Broken::ClientLength)? else {
+                return Ok(Halt::More(HEADER_LEN));
+            };
             let limit = max_frame(frame.tag).ok_or(Broken::ClientTag(frame.tag))?;
             if frame.total > limit {
-                return Err(Broken::ClientLength(BadLength { tag: frame.tag, length: (frame.total - 1) as i32 }));
+                return Err(Broken::ClientLength(BadLength {
+                    tag: frame.tag,
+                    length: (frame.total - 1) as i32,
+                }));
             }
             let want = request_appetite(frame, rest);
             if rest.len() < want {
@@ -283,6 +299,7 @@ impl Machine {
     fn request(&mut self, frame: Header, body: &[u8], up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
         match frame.tag {
             tag::TERMINATE => Verdict::Stop(Halt::Goodbye),
+            _ if self.refusal.is_some() => self.refused_request(frame, body, down),
             _ if self.doomed.is_some() => self.doomed_request(frame, body, down),
             tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => self.copy_message(frame.tag),
             tag::SYNC => self.sync(up, down),
@@ -348,36 +365,6 @@ impl Machine {
             }
             Undo::Closed(name, statement) => {
                 self.names.insert(name, statement);
-            }
-        }
-    }
-
-    /// True when the request can be shown again to another server: nothing of its reply went to the client, no transaction was open before it, and no
-    /// pin ties the session to the server.
-    pub fn can_rewind(&self) -> bool {
-        !self.relayed && self.pin.is_none() && !self.copy_in && self.doomed.is_none()
-    }
-
-    /// The server was lost before anything was relayed: forgets the request. The driver shows its bytes again from the start of the transaction.
-    pub fn rewind(&mut self) {
-        let mut owed = std::mem::take(&mut self.owed);
-        owed.clear(|one| self.undo(one));
-        self.owed = owed;
-        self.server = None;
-        self.begin = self.begun.take();
-        self.status = if self.begin.is_some() { Status::Open } else { Status::Idle };
-        (self.up, self.down) = (Flow::default(), Flow::default());
-        (self.batch, self.discard, self.failed, self.rolled_back, self.committed) = (false, false, false, false, false);
-        self.forget_changes();
-        self.fatal = None;
-    }
-
-    /// Settings changed in a transaction that is gone.
-    pub(crate) fn forget_changes(&mut self) {
-        if let Some((settings, applied)) = self.before.take() {
-            self.settings = settings;
-            if let Some(server) = self.server.as_mut() {
-                server.applied = applied;
             }
         }
     }

@@ -26,7 +26,9 @@ pub struct Settings(Option<Arc<Inner>>);
 impl Settings {
     /// Settings given at startup; names are kept in lower case, later ones win.
     pub fn from_startup<'a>(given: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Settings {
-        let entries = given.into_iter().map(|(name, value)| (name.to_ascii_lowercase().into(), Value::Text(value.into())));
+        let entries = given
+            .into_iter()
+            .map(|(name, value)| (name.to_ascii_lowercase().into(), Value::Text(value.into())));
         Settings::from_values(entries.collect())
     }
 
@@ -145,7 +147,8 @@ mod tests {
     #[test]
     fn a_delta_resets_and_sets() {
         let from = startup(&[("gone", "x"), ("same", "1")]);
-        let to = startup(&[("same", "1"), ("search_path", "a, 'b\\")]).with(b"my.x", Some(Value::Sql(b"on".as_slice().into())));
+        let to = startup(&[("same", "1"), ("search_path", "a, 'b\\")])
+            .with(b"my.x", Some(Value::Sql(b"on".as_slice().into())));
         let sql = String::from_utf8(from.delta(&to)).unwrap();
         assert_eq!(
             sql,
@@ -155,7 +158,8 @@ mod tests {
 
     #[test]
     fn hostile_names_stay_names() {
-        let sql = String::from_utf8(startup(&[("x\"; drop table t; --", "1")]).delta(&Settings::default())).unwrap();
+        let sql = String::from_utf8(startup(&[("x\"; drop table t; --", "1")]).delta(&Settings::default()))
+            .unwrap();
         assert_eq!(sql, "RESET \"x; drop table t; --\";");
     }
 }

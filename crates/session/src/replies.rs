@@ -62,7 +62,8 @@ impl Machine {
             return;
         }
         while let Some(owed) = self.owed.head().filter(|owed| owed.fate == Fate::Fake) {
-            let message = if owed.kind == Kind::Parse { &write::PARSE_COMPLETE } else { &write::CLOSE_COMPLETE };
+            let message =
+                if owed.kind == Kind::Parse { &write::PARSE_COMPLETE } else { &write::CLOSE_COMPLETE };
             answer(down, |out| out.extend_from_slice(message));
             self.relayed = true;
             self.owed.pop();
@@ -95,8 +96,11 @@ impl Machine {
                 done
             }
             (Kind::Execute, tag::EMPTY_QUERY | tag::PORTAL_SUSPENDED) => true,
-            (Kind::Parse, tag::PARSE_COMPLETE) | (Kind::Bind, tag::BIND_COMPLETE) | (Kind::Close, tag::CLOSE_COMPLETE) => true,
-            (Kind::DescribeStatement, tag::PARAMETER_DESCRIPTION) | (Kind::Function, tag::FUNCTION_RESULT) => false,
+            (Kind::Parse, tag::PARSE_COMPLETE)
+            | (Kind::Bind, tag::BIND_COMPLETE)
+            | (Kind::Close, tag::CLOSE_COMPLETE) => true,
+            (Kind::DescribeStatement, tag::PARAMETER_DESCRIPTION)
+            | (Kind::Function, tag::FUNCTION_RESULT) => false,
             (Kind::DescribeStatement | Kind::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => true,
             _ => return Err(unexpected),
         };
@@ -145,7 +149,9 @@ impl Machine {
         }
         self.copy_in = false;
         self.failed = true;
-        let Some(head) = self.owed.head() else { return Err(Broken::Server("an error nobody asked for", tag::ERROR)) };
+        let Some(head) = self.owed.head() else {
+            return Err(Broken::Server("an error nobody asked for", tag::ERROR));
+        };
         // In a failed transaction the server's own refusal comes first, as it would in a direct connection.
         let aborted = Fields::view(body).sqlstate() == Some(code::IN_FAILED_SQL_TRANSACTION.as_bytes());
         let instead = head.instead.take().filter(|_| !aborted);
@@ -190,6 +196,10 @@ impl Machine {
         self.batch = false;
         self.copy_in = false;
         self.discard = false;
+        if self.owed.is_empty() {
+            self.uncertain = false;
+            self.begun = None;
+        }
         self.settle();
         Ok(if owed.fate == Fate::Swallow { Delivery::Drop } else { Delivery::Pass })
     }
@@ -216,7 +226,9 @@ impl Machine {
         match tag {
             b"ROLLBACK" => self.rolled_back = true,
             b"COMMIT" => self.committed = true,
-            b"SET" | b"RESET" | b"DISCARD ALL" | b"DEALLOCATE" | b"DEALLOCATE ALL" => self.confirm_effect(tag),
+            b"SET" | b"RESET" | b"DISCARD ALL" | b"DEALLOCATE" | b"DEALLOCATE ALL" => {
+                self.confirm_effect(tag)
+            }
             b"LISTEN" | b"LOAD" | b"PREPARE" | b"DECLARE CURSOR" => self.confirm_effect(tag),
             _ => {}
         }
@@ -226,9 +238,9 @@ impl Machine {
         let effect = self.owed.head().and_then(|head| head.effects.as_mut()?.list.pop_front());
         self.touched = true;
         match (tag, effect) {
-            (b"SET", Some(Effect::Set(name, value))) => self.change(|settings| {
-                settings.with(&name, Some(crate::params::Value::Sql(value.clone())))
-            }),
+            (b"SET", Some(Effect::Set(name, value))) => {
+                self.change(|settings| settings.with(&name, Some(crate::params::Value::Sql(value.clone()))))
+            }
             (b"SET" | b"DECLARE CURSOR", Some(Effect::Scoped)) => {}
             (b"SET" | b"RESET", Some(Effect::Reset(Some(name)))) => self.reset(&name),
             (b"RESET", Some(Effect::Reset(None))) => self.reset_all(),

@@ -59,7 +59,8 @@ impl ServerState {
         self.clock += 1;
         self.statements.insert(id, self.clock);
         if self.statements.len() > limit.max(1) {
-            let oldest = self.statements.iter().filter(|(other, _)| **other != id).min_by_key(|(_, used)| **used);
+            let oldest =
+                self.statements.iter().filter(|(other, _)| **other != id).min_by_key(|(_, used)| **used);
             if let Some((&oldest, _)) = oldest {
                 self.statements.remove(&oldest);
                 self.evicted.push(oldest);

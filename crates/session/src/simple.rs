@@ -11,7 +11,13 @@ use pgherd_wire::frontend::{query_text, tag};
 use pgherd_wire::write;
 
 impl Machine {
-    pub(crate) fn query(&mut self, frame: Header, body: &[u8], up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+    pub(crate) fn query(
+        &mut self,
+        frame: Header,
+        body: &[u8],
+        up: &mut impl Sink,
+        down: &mut impl Sink,
+    ) -> Verdict {
         if self.discard {
             return Verdict::Skip;
         }
@@ -33,6 +39,7 @@ impl Machine {
             server.unnamed = None;
         }
         debug_assert!(frame.total >= body.len());
+        self.note_commit(text);
         self.owe(Kind::Query).effects = effects.map(Box::new);
         Verdict::Pass
     }

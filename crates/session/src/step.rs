@@ -34,6 +34,19 @@ pub struct Demand {
     pub lone: bool,
 }
 
+/// What a client stands to lose with its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stake {
+    /// Nothing was asked of it.
+    Nothing,
+    /// A lone statement that was not completely sent, or is known not to have committed.
+    Statement,
+    /// An open transaction whose COMMIT was not sent: nothing was committed.
+    Transaction,
+    /// A COMMIT, or a statement outside a transaction, is in flight: it may have happened.
+    Unknown,
+}
+
 /// The session cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -52,9 +65,13 @@ pub enum Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Broken::ClientLength(bad) => write!(f, "invalid message length {} in message type {}", bad.length, bad.tag),
+            Broken::ClientLength(bad) => {
+                write!(f, "invalid message length {} in message type {}", bad.length, bad.tag)
+            }
             Broken::ClientTag(tag) => write!(f, "invalid frontend message type {tag}"),
-            Broken::Server(what, tag) => write!(f, "server sent {what} (message type \"{}\")", tag.escape_ascii()),
+            Broken::Server(what, tag) => {
+                write!(f, "server sent {what} (message type \"{}\")", tag.escape_ascii())
+            }
             Broken::TooManyOwed => f.write_str("too many pipelined requests without an answer"),
             Broken::Preparation(_) => f.write_str("the server refused the session's settings"),
         }

@@ -126,7 +126,9 @@ impl<'a> Iterator for Tokens<'a> {
                 let in_word = |b: &&u8| starts_word(**b) || b.is_ascii_digit() || **b == b'$';
                 let len = self.rest.iter().take_while(in_word).count();
                 // E'..', B'..', X'..', N'..', U&'..' and U&"..": prefixes change the meaning of what follows.
-                if matches!(self.rest.get(len), Some(b'\'')) || (len == 1 && self.rest.get(1..3) == Some(b"&\"")) {
+                if matches!(self.rest.get(len), Some(b'\''))
+                    || (len == 1 && self.rest.get(1..3) == Some(b"&\""))
+                {
                     return self.opaque();
                 }
                 Some(Token::Word(self.take(len)))
@@ -165,8 +167,15 @@ mod tests {
     fn reads_words_strings_and_comments() {
         use Token::{Other, Quoted, Word};
         let tokens = all("/* a /* b */ c */ SET -- x\n \"My\"\"Name\" = 'it''s', 10.5;");
-        let expected =
-            [Word(b"SET"), Quoted(b"My\"\"Name"), Other(b"="), Other(b"'it''s'"), Other(b","), Other(b"10.5"), Other(b";")];
+        let expected = [
+            Word(b"SET"),
+            Quoted(b"My\"\"Name"),
+            Other(b"="),
+            Other(b"'it''s'"),
+            Other(b","),
+            Other(b"10.5"),
+            Other(b";"),
+        ];
         assert_eq!(tokens, expected);
     }
 

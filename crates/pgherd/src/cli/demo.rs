@@ -16,7 +16,7 @@ use pgherd_lab::lab::Lab;
 use pgherd_lab::options::{Database, Options, Role};
 use pgherd_lab::stale;
 use progress::Progress;
-use report::{Reads, Summary};
+use report::{Heard, Reads, Summary};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -224,14 +224,14 @@ async fn narrate(
     reads: &mut Load,
     before: &Reads,
 ) -> Result<(), DemoError> {
-    let mut last = before.clone();
     for number in 1.. {
         let Some(first) = hear(writes).await? else { break };
-        let second = tokio::time::timeout(LINE_PATIENCE, hear(reads)).await;
-        let second = second.unwrap_or(Ok(None))?;
-        let now = Reads::now(lab, USER).await;
-        say(&report::second(number, Some(first), second, &now.since(&last)))?;
-        last = now;
+        let second = match tokio::time::timeout(LINE_PATIENCE, hear(reads)).await {
+            Ok(heard) => heard?.map_or(Heard::End, Heard::Progress),
+            Err(_) => Heard::Silence,
+        };
+        let shares = Reads::now(lab, USER).await.since(before);
+        say(&report::second(number, Heard::Progress(first), second, &shares))?;
         if !front.is_running() {
             let log = front.log_tail();
             return Err(DemoError::Lab(LabError::Died { node: "pgherd".to_owned(), log }));

@@ -1,5 +1,6 @@
 //! What is wrong with the settings, and how it is told: all of it at once, in the order of the file.
 
+use crate::config::nearest::nearest;
 use crate::config::source::{Place, Source};
 use std::fmt::Write;
 
@@ -163,7 +164,8 @@ impl Report {
             let _ = writeln!(out, "... and {} more", self.faults.len() - MAX_TOLD);
         }
         out.push_str(&self.summary());
-        out
+        // Names come from the file: they must not move the cursor.
+        out.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
     }
 
     fn head(&self, fault: &Fault) -> String {
@@ -196,7 +198,8 @@ impl Report {
         };
         let (number, column) = source.position(span.start);
         let line = source.line(span.start);
-        let (shown, masked_from) = masked(line);
+        let inside = source.inside_long_string(span.start);
+        let (shown, masked_from) = if inside { ("********".to_string(), 0) } else { masked(line) };
         let shown: String =
             shown.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SHOWN).collect();
         let start = (column - 1).min(masked_from).min(shown.chars().count());
@@ -242,10 +245,13 @@ impl Report {
 }
 
 /// A line with its value hidden when its key or its text looks like a secret, and the column from which it is hidden.
+/// Misspelled keys count too: they are what reports are about.
 fn masked(line: &str) -> (String, usize) {
+    const TEXTS: [&str; 7] = ["pass", "secret", "token", "://", "verifier", "scram-sha-256$", "pwd"];
+    const KEYS: [&str; 4] = ["password", "passwd", "secret", "token"];
     let lower = line.to_ascii_lowercase();
-    let suspicious = ["pass", "secret", "token", "://", "verifier", "scram-sha-256$", "pwd"];
-    if !suspicious.iter().any(|word| lower.contains(word)) {
+    let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
+    if !TEXTS.iter().any(|word| lower.contains(word)) && !words.any(|word| nearest(word, KEYS).is_some()) {
         return (line.to_string(), usize::MAX);
     }
     match line.split_once('=') {

@@ -23,8 +23,6 @@ use toml::de::DeTable;
 pub struct Loaded {
     /// What they mean.
     pub settings: Settings,
-    /// What was said, and by whom.
-    pub values: Values,
     /// Warnings, and the texts.
     pub report: Report,
 }
@@ -170,7 +168,10 @@ fn parse(
     let guessed = report.faults.split_off(before);
     report.faults.extend(faults);
     report.faults.extend(guessed.into_iter().filter(|fault| match &fault.place {
-        Place::File(_, span) => !told.contains(&source.position(span.start).0),
+        Place::File(_, span) => {
+            let line = source.position(span.start).0;
+            !span.is_empty() && !told.contains(&line) && !told.contains(&(line - 1))
+        }
         Place::Env(_) | Place::Nowhere => true,
     }));
     includes
@@ -198,8 +199,8 @@ fn finish(
     if !understood || !report.usable() {
         return Err(report);
     }
-    let settings = resolve::settings(&values);
-    Ok(Loaded { settings, values, report })
+    let settings = resolve::settings(values);
+    Ok(Loaded { settings, report })
 }
 
 /// A node without a name is called by its address.

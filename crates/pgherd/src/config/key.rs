@@ -323,12 +323,20 @@ impl Key {
     /// The same, without a value of its own when not given.
     pub const fn unset(mut self, means: &'static str, example: &'static str) -> Key {
         self.default = Default::Unset { means, example };
-        self
+        self.filled()
     }
 
     /// The same, and it must be given.
     pub const fn required(mut self, example: &'static str) -> Key {
         self.default = Default::Required(example);
+        self.filled()
+    }
+
+    /// A text that is given must say something.
+    const fn filled(mut self) -> Key {
+        if let Kind::Text { .. } = self.kind {
+            self.kind = Kind::Text { empty: false };
+        }
         self
     }
 

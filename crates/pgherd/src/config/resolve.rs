@@ -27,7 +27,9 @@ macro_rules! word_if {
 }
 
 /// Builds the settings. Call it only when the report has no error.
-pub fn settings(values: &Values) -> Settings {
+pub fn settings(values: Values) -> Settings {
+    let said = values;
+    let values = &said;
     let users = users(values);
     let cluster = cluster(values.single("cluster"), &users);
     let users = if users.is_empty() { own_user(values, &cluster) } else { users };
@@ -51,6 +53,7 @@ pub fn settings(values: &Values) -> Settings {
         notify: values.each("notify").map(notify).collect(),
         cluster,
         users,
+        values: said,
     }
 }
 

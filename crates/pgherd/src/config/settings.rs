@@ -9,6 +9,7 @@ pub mod node;
 pub mod pool;
 
 use crate::config::secret::Secret;
+use crate::config::values::Values;
 use crate::config::words::{LogFormat, LogLevel};
 use control::{Api, Failover, Health, Metrics, Notify, Web};
 use front::{Auth, Database, Listen, Listener, User};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Where events are sent.
     pub notify: Vec<Notify>,
+    /// Every key as it was said and by whom: for `config show`, the API's `/config`, and to compare on reload.
+    pub values: Values,
 }
 
 /// `[cluster]`.

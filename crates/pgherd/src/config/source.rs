@@ -49,6 +49,14 @@ impl Source {
         rest.split('\n').next().unwrap_or("").trim_end_matches('\r')
     }
 
+    /// True when the line of this byte begins inside a string of several lines: what it belongs to is not to be seen in
+    /// it, so it may be part of a secret.
+    pub fn inside_long_string(&self, offset: usize) -> bool {
+        let start = self.before(offset).rfind('\n').map_or(0, |at| at + 1);
+        let text = &self.text[..start];
+        ["\"\"\"", "'''"].iter().any(|quotes| text.matches(quotes).count() % 2 == 1)
+    }
+
     fn before(&self, offset: usize) -> &str {
         let mut end = offset.min(self.text.len());
         while !self.text.is_char_boundary(end) {

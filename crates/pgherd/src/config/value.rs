@@ -17,7 +17,7 @@ pub enum Raw {
     /// Text from the environment: read by the kind of the key, so numbers and lists are meant as such.
     Plain(String),
     /// A whole number.
-    Int(i64),
+    Int(i128),
     /// A number with decimals.
     Float(f64),
     /// `true` or `false`.
@@ -207,7 +207,7 @@ fn read_int(raw: &Raw, (min, max): (u32, u32), none: Option<&'static str>) -> Re
     };
     let Some(number) = number else {
         let also = none.map(|word| format!(" or \"{word}\"")).unwrap_or_default();
-        let quoted = matches!(raw, Raw::Text(text) if text.trim().parse::<i64>().is_ok());
+        let quoted = matches!(raw, Raw::Text(text) if text.trim().parse::<i128>().is_ok());
         let quotes = if quoted { "; leave out the quotes" } else { "" };
         return Err(misread(Code::Type, format!("is not a whole number{also}{quotes}")));
     };

@@ -39,6 +39,16 @@ pub struct Instance {
     slots: Vec<Option<Setting>>,
 }
 
+impl PartialEq for Instance {
+    /// Equal when the values are; who said them, and in which line, does not count.
+    fn eq(&self, other: &Instance) -> bool {
+        let values = |i: &Instance| {
+            i.slots.iter().map(|slot| slot.as_ref().map(|s| s.value.clone())).collect::<Vec<_>>()
+        };
+        self.section.name == other.section.name && values(self) == values(other)
+    }
+}
+
 impl Instance {
     /// An instance in which nothing was said.
     pub fn new(section: &'static Section, place: Place) -> Instance {
@@ -96,8 +106,8 @@ impl Instance {
     /// How people call it: `[pool]`, `[[node]] pg1`.
     pub fn title(&self) -> String {
         match self.label() {
-            Some(label) => format!("{} {label}", self.section.header()),
-            None => self.section.header(),
+            Some(label) if !label.is_empty() => format!("{} {label}", self.section.header()),
+            _ => self.section.header(),
         }
     }
 
@@ -112,7 +122,7 @@ impl Instance {
 }
 
 /// All instances, those of one section together, in the order of the table and then of the files.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Values {
     instances: Vec<Instance>,
 }

@@ -125,7 +125,8 @@ impl Walk<'_> {
         }
         let mut fault =
             Fault::new(Code::UnknownKey, place, format!("key `{}` stands in no section", cut(name)));
-        if let Some((section, key)) = keys::find(name).first() {
+        let found = keys::find(name);
+        if let Some((section, key)) = found.iter().find(|(s, _)| s.repeated.is_none()).or(found.first()) {
             fault = fault.help(format!("it belongs into {}", section.header())).about(section.name, key.name);
         }
         self.fault(fault);
@@ -233,8 +234,8 @@ impl Walk<'_> {
             },
             DeValue::Integer(n) => {
                 let digits = n.as_str().replace('_', "");
-                let overflow = if digits.starts_with('-') { i64::MIN } else { i64::MAX };
-                Raw::Int(i64::from_str_radix(&digits, n.radix()).unwrap_or(overflow))
+                let overflow = if digits.starts_with('-') { i128::MIN } else { i128::MAX };
+                Raw::Int(i128::from_str_radix(&digits, n.radix()).unwrap_or(overflow))
             }
             DeValue::Float(x) => Raw::Float(x.as_str().replace('_', "").parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(b) => Raw::Bool(*b),

@@ -86,6 +86,11 @@ pub(super) fn postgresql() -> Result<(), String> {
             }
         }
     }
+    if manager.program == "apt-get" {
+        eprintln!(
+            "pgherd demo: the package may have made a cluster of its own on port 5432; the demo does not touch it"
+        );
+    }
     Ok(())
 }
 

@@ -89,19 +89,29 @@ pub(super) fn moved(ports: Ports) -> Vec<String> {
     .collect()
 }
 
-/// One second: `   3 s   rw 1203 tps  6.6 ms  0 failed  0 retried    ro 8100 tps ...    reads pg2 51 %  pg3 49 %`.
-#[must_use]
-pub(super) fn second(
-    number: u64,
-    writes: Option<Progress>,
-    reads: Option<Progress>,
-    shares: &Reads,
-) -> String {
-    format!("{number:4} s   rw {}    ro {}    reads {}", half(writes), half(reads), shares.shares())
+/// What one pgbench said in a second.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Heard {
+    /// Its line.
+    Progress(Progress),
+    /// No line came in time.
+    Silence,
+    /// It has ended; in its last second pgbench often says nothing.
+    End,
 }
 
-fn half(progress: Option<Progress>) -> String {
-    let Some(p) = progress else { return "(nothing said)".to_owned() };
+/// One second: `   3 s   rw 1203 tps  6.6 ms  0 failed  0 retried    ro 8100 tps ...    reads so far pg2 51 %  pg3 49 %`.
+#[must_use]
+pub(super) fn second(number: u64, writes: Heard, reads: Heard, shares: &Reads) -> String {
+    format!("{number:4} s   rw {}    ro {}    reads so far {}", half(writes), half(reads), shares.shares())
+}
+
+fn half(heard: Heard) -> String {
+    let p = match heard {
+        Heard::Progress(progress) => progress,
+        Heard::Silence => return "(silent)".to_owned(),
+        Heard::End => return "(ended)".to_owned(),
+    };
     let latency = p.latency_ms.map_or("    -".to_owned(), |ms| format!("{ms:5.1}"));
     let failed = p.failed.map_or(String::new(), |n| format!("  {n} failed  {} retried", p.retried));
     format!("{:6.0} tps {latency} ms{failed}", p.tps)

@@ -19,7 +19,7 @@ pub(super) const CLUSTER: Section = Section {
         text("database", "postgres", NewConnections, "Database of pgherd's own connections (probes and actions); nodes may say otherwise."),
         text("user", "", NewConnections, "User of pgherd's own connections. It needs the role pg_monitor to see the whole of pg_stat_replication. When there is neither a [[user]] nor auth.users_file, clients log in as this user too.")
             .unset("the first [[user]]", "app_user"),
-        secret("password", NewConnections, "Password of that user. Prefer password_file or password_env: a password in the file is readable by whoever reads the file."),
+        secret("password", NewConnections, "Password of that user. Prefer password_file or password_env: a password in the file is readable by whoever reads the file.").unset("none", "${PGHERD_PASSWORD:-change me}"),
         path("password_file", PathRule::File, NewConnections, "File that holds the password of `user`; one trailing newline is dropped. Read again on reload."),
         text("password_env", "", NewConnections, "Environment variable that holds the password of `user`.").unset("none", "PGHERD_PASSWORD"),
     ],

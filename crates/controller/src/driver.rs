@@ -1,0 +1,253 @@
+//! The loop that waits: collect one event, step, do what the step says.
+
+use crate::clock::Clock;
+use crate::connector::{Connector, Target};
+use crate::error::ControlError;
+use crate::handle::{Command, Handle, Request};
+use crate::ledger::Ledger;
+use crate::memory;
+use crate::probe::Probe;
+use crate::settings::{Login, NodeSettings, Settings};
+use crate::view::View;
+use crate::watcher::{Order, Watcher};
+use arc_swap::ArcSwap;
+use pgherd_failover::event::{Action, Event, Hint, Output};
+use pgherd_failover::journal::Kind;
+use pgherd_failover::observation::Observation;
+use pgherd_failover::state::{Memory, State};
+use pgherd_failover::step::step;
+use pgherd_topology::cell::Cell;
+use pgherd_topology::node::{Address, NodeId};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+/// Observations, hints and requests that may wait for the loop.
+const WAITING: usize = 256;
+
+/// The controller at work. Made by [`new`], consumed by [`Driver::run`].
+pub struct Driver {
+    state: State,
+    cell: Arc<Cell>,
+    connector: Arc<dyn Connector>,
+    clock: Clock,
+    ledger: Ledger,
+    state_dir: Option<PathBuf>,
+    remembered: Option<Memory>,
+    /// How to log in, by name; discovered nodes use `login`.
+    logins: BTreeMap<Arc<str>, Login>,
+    login: Login,
+    watchers: BTreeMap<NodeId, Watcher>,
+    seen: mpsc::Sender<Observation>,
+    sights: mpsc::Receiver<Observation>,
+    hints: mpsc::Receiver<(NodeId, Hint)>,
+    commands: mpsc::Receiver<Command>,
+    view: Arc<ArcSwap<View>>,
+    wake_at: Option<Duration>,
+    first: Vec<Event>,
+}
+
+/// What the loop collects.
+enum Next {
+    Stop,
+    Event(Event),
+    Command(Command),
+}
+
+/// A controller for these settings that will publish into `cell`. It does nothing before [`Driver::run`].
+///
+/// # Errors
+/// When `state_dir` cannot be used or holds a damaged memory.
+pub fn new(
+    settings: Settings,
+    cell: Arc<Cell>,
+    connector: Arc<dyn Connector>,
+) -> io::Result<(Handle, Driver)> {
+    let clock = Clock::start();
+    let ledger = Ledger::open(clock, settings.state_dir.as_deref())?;
+    let remembered = settings.state_dir.as_deref().map(memory::load).transpose()?.flatten();
+    let state = State::new(settings.policy, remembered);
+    let (seen, sights) = mpsc::channel(WAITING);
+    let (hint_sender, hints) = mpsc::channel(WAITING);
+    let (command_sender, commands) = mpsc::channel(WAITING);
+    let view = Arc::new(ArcSwap::from_pointee(View::take(&state, clock, ledger.tail())));
+    let handle =
+        Handle { commands: command_sender, hints: hint_sender, view: view.clone(), cell: cell.clone() };
+    let logins = settings.nodes.iter().map(|node| (node.spec.name.clone(), node.login.clone())).collect();
+    let driver = Driver {
+        state,
+        cell,
+        connector,
+        clock,
+        ledger,
+        state_dir: settings.state_dir,
+        remembered,
+        logins,
+        login: settings.login,
+        watchers: BTreeMap::new(),
+        seen,
+        sights,
+        hints,
+        commands,
+        view,
+        wake_at: None,
+        first: settings.nodes.into_iter().map(|node| Event::Added(node.spec)).collect(),
+    };
+    Ok((handle, driver))
+}
+
+impl Driver {
+    /// Runs until `stop` is done, then ends every probe. Belongs on the control thread's own runtime: a starved probe is
+    /// a false alarm.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        for event in std::mem::take(&mut self.first) {
+            self.handle(event).await;
+        }
+        loop {
+            let wake = self.wake_at.map(|at| self.clock.instant(at));
+            // Every branch is cancel safe: receivers, a timer, and a future that is polled by reference.
+            let next = tokio::select! {
+                () = &mut stop => Next::Stop,
+                Some(observation) = self.sights.recv() => Next::Event(Event::Observed(observation)),
+                Some((node, hint)) = self.hints.recv() => Next::Event(Event::Hinted(node, hint)),
+                Some(command) = self.commands.recv() => Next::Command(command),
+                () = wait_for(wake) => Next::Event(Event::Woke),
+            };
+            match next {
+                Next::Stop => return,
+                Next::Event(event) => {
+                    self.handle(event).await;
+                }
+                Next::Command(command) => self.obey(command).await,
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        let answer = self.answer(command.request).await;
+        // Whoever asked may have stopped waiting.
+        let _ = command.answer.send(answer);
+    }
+
+    async fn answer(&mut self, request: Request) -> Result<(), ControlError> {
+        match request {
+            Request::Add(node) => self.add(node).await,
+            Request::Remove(name) => {
+                let id = self.id(&name)?;
+                self.handle(Event::Removed(id)).await;
+                self.logins.remove(&*name);
+                Ok(())
+            }
+            Request::Change(name, change) => {
+                let id = self.id(&name)?;
+                self.handle(Event::Changed(id, change)).await;
+                self.rewatch(id);
+                Ok(())
+            }
+            Request::Reload(policy) => {
+                self.handle(Event::Reloaded(policy)).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn add(&mut self, node: NodeSettings) -> Result<(), ControlError> {
+        let name = node.spec.name.clone();
+        if self.state.named(&name).is_some() {
+            return Err(ControlError::Refused(format!("node \"{name}\" already exists")));
+        }
+        self.logins.insert(name.clone(), node.login);
+        let refusal = self.handle(Event::Added(node.spec)).await;
+        if self.state.named(&name).is_some() {
+            return Ok(());
+        }
+        self.logins.remove(&name);
+        Err(ControlError::Refused(refusal.unwrap_or_else(|| format!("node \"{name}\" was not added"))))
+    }
+
+    fn id(&self, name: &str) -> Result<NodeId, ControlError> {
+        let unknown = || ControlError::UnknownNode(name.to_owned());
+        self.state.named(name).map(|member| member.id).ok_or_else(unknown)
+    }
+
+    /// One step and everything that follows from it. Returns the first refusal it wrote down.
+    async fn handle(&mut self, event: Event) -> Option<String> {
+        let output = step(&mut self.state, self.clock.now(), event);
+        let Output { snapshot, journal, actions, wake_at } = output;
+        self.remember().await;
+        if let Some(snapshot) = snapshot {
+            let risen = snapshot.epoch > self.cell.load().epoch;
+            let taken = if risen { self.cell.publish(snapshot) } else { self.cell.refresh(snapshot) };
+            if !taken {
+                tracing::error!("a snapshot was refused: somebody else publishes into the same cell");
+            }
+        }
+        let refusal =
+            journal.iter().find(|entry| entry.kind == Kind::Refused).map(|entry| entry.text.clone());
+        self.ledger.write(journal);
+        for action in actions {
+            self.act(action);
+        }
+        self.wake_at = wake_at;
+        self.view.store(Arc::new(View::take(&self.state, self.clock, self.ledger.tail())));
+        refusal
+    }
+
+    /// What must survive a restart is on disk before anything that depends on it is published. A disk that fails does
+    /// not stop the cluster: it is reported, and tried again with the next step.
+    async fn remember(&mut self) {
+        let (Some(directory), memory) = (&self.state_dir, self.state.memory()) else { return };
+        let Some(memory) = memory.filter(|memory| self.remembered != Some(*memory)) else { return };
+        let directory = directory.clone();
+        let saved = tokio::task::spawn_blocking(move || memory::save(&directory, memory)).await;
+        match saved {
+            Ok(Ok(())) => self.remembered = Some(memory),
+            Ok(Err(error)) => tracing::error!(%error, "the cluster's timeline could not be written down"),
+            Err(error) => tracing::error!(%error, "the cluster's timeline could not be written down"),
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Watch { node, name, address } => self.watch(node, &name, address),
+            Action::Forget(node) => drop(self.watchers.remove(&node)),
+            Action::Probe { node, at } => {
+                let limit = self.state.policy().health_check_timeout;
+                if let Some(watcher) = self.watchers.get(&node) {
+                    watcher.order(Order { at, limit });
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, node: NodeId, name: &str, address: Address) {
+        let limit = self.state.policy().health_check_timeout;
+        let login = self.logins.get(name).unwrap_or(&self.login).clone();
+        let target = Target { address, login, statement_timeout: limit };
+        let probe = Probe::new(node, target, self.connector.clone(), self.clock);
+        let first = Order { at: self.clock.now(), limit };
+        self.watchers.insert(node, Watcher::start(probe, first, self.clock, self.seen.clone()));
+    }
+
+    /// A node whose address may have changed is looked at where it is now.
+    fn rewatch(&mut self, id: NodeId) {
+        let Some(member) = self.state.member(id) else { return };
+        if member.facts.is_none() {
+            let (name, address) = (member.spec.name.clone(), member.spec.address.clone());
+            self.watch(id, &name, address);
+        }
+    }
+}
+
+/// Ends at `wake`; never without one. Cancel safe.
+async fn wait_for(wake: Option<Instant>) {
+    match wake {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

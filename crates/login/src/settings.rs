@@ -1,0 +1,194 @@
+//! How the door judges. A value: swapped whole on reload.
+
+use crate::door::Peer;
+use crate::users::Users;
+use pgherd_net::tls::ServerTls;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Default of [`Settings::login_timeout`].
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Default of [`Settings::max_unauthenticated`].
+pub const MAX_UNAUTHENTICATED: usize = 256;
+
+/// Whether clients get TLS. Unix sockets never do.
+#[derive(Clone, Debug, Default)]
+pub enum TlsPolicy {
+    /// Never.
+    #[default]
+    Off,
+    /// Whoever asks.
+    Prefer(Arc<ServerTls>),
+    /// Everybody, or they are refused.
+    Require(Arc<ServerTls>),
+}
+
+impl TlsPolicy {
+    /// The material, when there is TLS.
+    pub fn tls(&self) -> Option<&Arc<ServerTls>> {
+        match self {
+            TlsPolicy::Off => None,
+            TlsPolicy::Prefer(tls) | TlsPolicy::Require(tls) => Some(tls),
+        }
+    }
+}
+
+/// How a client that is not trusted proves who it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// By its password in clear; any stored secret can judge it.
+    Password,
+    /// By md5 challenge; users with a SCRAM verifier by SCRAM, as in PostgreSQL.
+    Md5,
+    /// By SCRAM; users with an md5 hash cannot.
+    #[default]
+    ScramSha256,
+}
+
+/// Everything the door goes by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether clients get TLS.
+    pub tls: TlsPolicy,
+    /// How clients prove who they are.
+    pub method: Method,
+    /// Who need not prove it.
+    pub trusted: Trusted,
+    /// Cleartext passwords are taken without TLS too. They never are by default.
+    pub cleartext_without_tls: bool,
+    /// Who may come.
+    pub users: Arc<Users>,
+    /// From the first byte to the last message of the login.
+    pub login_timeout: Duration,
+    /// How many may be logging in at a time.
+    pub max_unauthenticated: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            tls: TlsPolicy::default(),
+            method: Method::default(),
+            trusted: Trusted::default(),
+            cleartext_without_tls: false,
+            users: Arc::default(),
+            login_timeout: LOGIN_TIMEOUT,
+            max_unauthenticated: MAX_UNAUTHENTICATED,
+        }
+    }
+}
+
+/// Where clients may come from to be whoever they say they are. Nowhere by default; there is no "everywhere" but the network
+/// `0.0.0.0/0` spelled out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trusted {
+    /// Unix sockets.
+    pub unix: bool,
+    /// Networks.
+    pub networks: Vec<Network>,
+}
+
+impl Trusted {
+    /// This machine: Unix sockets and loopback addresses.
+    pub fn local() -> Trusted {
+        let v4 = Network { address: IpAddr::from([127, 0, 0, 0]), prefix: 8 };
+        let v6 = Network { address: IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), prefix: 128 };
+        Trusted { unix: true, networks: vec![v4, v6] }
+    }
+
+    /// True when `peer` need not prove who it is.
+    pub fn contains(&self, peer: &Peer) -> bool {
+        match peer {
+            Peer::Unix(_) => self.unix,
+            Peer::Tcp(address) => self.networks.iter().any(|network| network.contains(address.ip())),
+        }
+    }
+}
+
+/// A network in CIDR notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// True when the address lies in the network. An IPv4 address that arrives as IPv6 (`::ffff:a.b.c.d`) is IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let bits = |address: IpAddr| match address {
+            IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, true),
+            IpAddr::V6(v6) => (v6.to_bits(), false),
+        };
+        let (mine, theirs) = (bits(self.address), bits(address.to_canonical()));
+        let host_bits = 128 - u32::from(self.prefix);
+        mine.1 == theirs.1 && (mine.0 ^ theirs.0).checked_shr(host_bits).unwrap_or(0) == 0
+    }
+}
+
+/// A text that is no network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid network \"{0}\" (expected ADDRESS or ADDRESS/BITS)")]
+pub struct BadNetwork(pub String);
+
+impl FromStr for Network {
+    type Err = BadNetwork;
+
+    fn from_str(text: &str) -> Result<Network, BadNetwork> {
+        let bad = || BadNetwork(text.to_owned());
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| bad())?;
+        let widest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(widest), str::parse).map_err(|_| bad())?;
+        if prefix > widest { Err(bad()) } else { Ok(Network { address, prefix }) }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_contain_their_addresses() {
+        for (network, address, expected) in [
+            ("10.0.0.0/8", "10.1.2.3", true),
+            ("10.0.0.0/8", "11.1.2.3", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("10.1.2.3", "10.1.2.3", true),
+            ("10.1.2.3", "10.1.2.2", false),
+            ("0.0.0.0/0", "203.0.113.1", true),
+            ("0.0.0.0/0", "::1", false),
+            ("::/0", "2001:db8::1", true),
+            ("::/0", "10.0.0.1", false),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("::1", "::1", true),
+        ] {
+            let contains = network.parse::<Network>().unwrap().contains(address.parse().unwrap());
+            assert_eq!(contains, expected, "{address} in {network}");
+        }
+        for text in ["", "x", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "::/129", "10.0.0/8"] {
+            assert_eq!(text.parse::<Network>(), Err(BadNetwork(text.into())));
+        }
+    }
+
+    #[test]
+    fn nobody_is_trusted_unless_named() {
+        let (local, remote) = (Peer::Tcp(([127, 0, 0, 1], 9).into()), Peer::Tcp(([10, 0, 0, 1], 9).into()));
+        assert!(!Trusted::default().contains(&local) && !Trusted::default().contains(&Peer::Unix(None)));
+        assert!(Trusted::local().contains(&local) && Trusted::local().contains(&Peer::Unix(Some(0))));
+        assert!(!Trusted::local().contains(&remote));
+    }
+}

@@ -1,0 +1,27 @@
+//! `pgherd health`: exit 0 when a running pgherd answers that it is well. Needs no shell and no curl, so that an image can
+//! be checked that has neither.
+
+use crate::cli::output::{Talk, say};
+use crate::cli::{HealthArgs, http, target};
+use std::process::ExitCode;
+
+/// Asks `/liveness`, or `/readiness` with `--ready`.
+pub fn run(args: &HealthArgs, talk: &Talk) -> ExitCode {
+    let path = if args.ready { "/readiness" } else { "/liveness" };
+    let answer =
+        target::choose(&args.api, talk).and_then(|address| http::get(&address, path, args.api.timeout));
+    match answer {
+        Ok(answer) if answer.status == 200 => {
+            talk.detail("pgherd: well");
+            ExitCode::SUCCESS
+        }
+        Ok(answer) => {
+            say(&format!("pgherd: {path} answered {}", answer.status));
+            ExitCode::FAILURE
+        }
+        Err(why) => {
+            say(&format!("pgherd: {why}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! `pgherd config ...`.
+
+use crate::cli::output::{data, say};
+use crate::cli::run::{load, tell};
+use crate::cli::{ConfigCommand, FileArg, Format, exit};
+use crate::config::{doc, sample, schema, show};
+use std::process::ExitCode;
+
+/// Does what one of the verbs says.
+pub fn run(command: &ConfigCommand) -> ExitCode {
+    match command {
+        ConfigCommand::Check(file) => check(file),
+        ConfigCommand::Show { file, origin, output } => print(file, *origin, *output),
+        ConfigCommand::Doc { markdown: true, .. } => give(&doc::page()),
+        ConfigCommand::Doc { key, .. } => explain(key.as_deref()),
+        ConfigCommand::Schema => give(&format!("{:#}\n", schema::document())),
+        ConfigCommand::Sample => give(&sample::text()),
+    }
+}
+
+fn give(text: &str) -> ExitCode {
+    data(text);
+    ExitCode::SUCCESS
+}
+
+fn check(file: &FileArg) -> ExitCode {
+    match load(file) {
+        Ok((loaded, path)) => {
+            tell(&loaded.report);
+            let name = path.map_or("the environment".to_string(), |path| path.display().to_string());
+            say(&format!("{name}: settings are valid"));
+            ExitCode::SUCCESS
+        }
+        Err(report) => {
+            tell(&report);
+            ExitCode::from(exit::CONFIG)
+        }
+    }
+}
+
+fn print(file: &FileArg, origin: bool, format: Format) -> ExitCode {
+    let (loaded, _) = match load(file) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            tell(&report);
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    let (values, sources) = (&loaded.settings.values, &loaded.report.sources);
+    match format {
+        Format::Table => give(&show::text(values, sources, origin)),
+        Format::Json => give(&format!("{:#}\n", show::json(values, sources))),
+        Format::Tsv => give(&show::tsv(values, sources)),
+    }
+}
+
+fn explain(key: Option<&str>) -> ExitCode {
+    match doc::text(key) {
+        Ok(text) => give(&text),
+        Err(close) => {
+            let hint = close.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+            say(&format!("pgherd: there is no key or section `{}`{hint}", key.unwrap_or_default()));
+            ExitCode::from(exit::USAGE)
+        }
+    }
+}

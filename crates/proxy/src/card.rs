@@ -1,0 +1,200 @@
+//! A session as others see it, and the bell they ring.
+
+use parking_lot::Mutex;
+use pgherd_pool::server::Identity;
+use pgherd_topology::node::NodeId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::Waker;
+
+/// What a session is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Doing {
+    /// Waits for its client, outside a transaction.
+    Idle,
+    /// Waits for its client, inside a transaction.
+    IdleInTransaction,
+    /// A request is being answered.
+    Active,
+    /// Waits for a server, or for a node.
+    Waiting,
+}
+
+impl Doing {
+    const ALL: [Doing; 4] = [Doing::Idle, Doing::IdleInTransaction, Doing::Active, Doing::Waiting];
+
+    /// The word used in tables and as metric label.
+    pub fn word(self) -> &'static str {
+        match self {
+            Doing::Idle => "idle",
+            Doing::IdleInTransaction => "idle_in_transaction",
+            Doing::Active => "active",
+            Doing::Waiting => "waiting",
+        }
+    }
+}
+
+/// What others want of a session; several may ring at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Bell {
+    /// The server it holds is not to be used any more: the node was fenced.
+    Cut = 1,
+    /// An operator ends the session.
+    Kill = 2,
+    /// pgherd shuts down: leave when idle.
+    Drain = 4,
+    /// pgherd shuts down and waits no longer.
+    Stop = 8,
+    /// `client_idle_timeout` passed.
+    ClientIdle = 16,
+    /// `idle_in_transaction_timeout` passed.
+    IdleInTransaction = 32,
+    /// `query_timeout` passed.
+    QueryTimeout = 64,
+}
+
+/// The server a session holds.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    /// How to cancel it.
+    pub identity: Arc<Identity>,
+    /// Its node.
+    pub node: NodeId,
+    /// Epoch under which it was opened.
+    pub epoch: u64,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    holding: Option<Holding>,
+    /// Cancel requests under way to it.
+    cancels: u32,
+}
+
+/// One session's card.
+#[derive(Debug)]
+pub struct Card {
+    /// Number of the session, unique in the process.
+    pub id: u64,
+    /// Slot in the register, and "process id" of the key the client got.
+    pub slot: u32,
+    /// Secret of the key the client got.
+    pub secret: Box<[u8]>,
+    /// Database as the client asked for it.
+    pub database: Arc<str>,
+    /// Authenticated user.
+    pub user: Arc<str>,
+    /// Name of the listener.
+    pub listener: Arc<str>,
+    /// Limits in time.
+    pub timeouts: crate::terms::Timeouts,
+    doing: AtomicU8,
+    since: AtomicU64,
+    bells: AtomicU32,
+    waker: Mutex<Option<Waker>>,
+    held: Mutex<Held>,
+}
+
+impl Card {
+    /// A card for a session that is just coming in.
+    pub fn new(
+        id: u64,
+        slot: u32,
+        secret: Box<[u8]>,
+        who: (Arc<str>, Arc<str>, Arc<str>),
+        timeouts: crate::terms::Timeouts,
+        now: u64,
+    ) -> Card {
+        let (listener, database, user) = who;
+        Card {
+            id,
+            slot,
+            secret,
+            database,
+            user,
+            listener,
+            timeouts,
+            doing: AtomicU8::new(Doing::Waiting as u8),
+            since: AtomicU64::new(now),
+            bells: AtomicU32::new(0),
+            waker: Mutex::new(None),
+            held: Mutex::default(),
+        }
+    }
+
+    /// What the session is doing, and since when (milliseconds of the process).
+    pub fn doing(&self) -> (Doing, u64) {
+        let doing = Doing::ALL[usize::from(self.doing.load(Ordering::Relaxed)) % Doing::ALL.len()];
+        (doing, self.since.load(Ordering::Relaxed))
+    }
+
+    /// The session does something else now.
+    #[inline]
+    pub fn does(&self, doing: Doing, now: u64) {
+        self.doing.store(doing as u8, Ordering::Relaxed);
+        self.since.store(now, Ordering::Relaxed);
+    }
+
+    /// Rings: the session sees it at its next step.
+    pub fn ring(&self, bell: Bell) {
+        self.bells.fetch_or(bell as u32, Ordering::AcqRel);
+        if let Some(waker) = &*self.waker.lock() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Who is to be woken by a bell.
+    pub fn listen(&self, waker: &Waker) {
+        let mut current = self.waker.lock();
+        if !current.as_ref().is_some_and(|current| current.will_wake(waker)) {
+            *current = Some(waker.clone());
+        }
+    }
+
+    /// Bells that ring, as a bit set.
+    #[inline]
+    pub fn bells(&self) -> u32 {
+        self.bells.load(Ordering::Acquire)
+    }
+
+    /// This bell was heeded.
+    pub fn heed(&self, bell: Bell) {
+        self.bells.fetch_and(!(bell as u32), Ordering::AcqRel);
+    }
+
+    /// The session holds a server now.
+    pub fn hold(&self, holding: Holding) {
+        *self.held.lock() = Held { holding: Some(holding), cancels: 0 };
+    }
+
+    /// The session holds no server any more. True when a cancel request is under way to the one it held: then nobody else may use that.
+    #[must_use]
+    pub fn let_go(&self) -> bool {
+        let mut held = self.held.lock();
+        held.holding = None;
+        std::mem::take(&mut held.cancels) > 0
+    }
+
+    /// Node and epoch of the server it holds.
+    pub fn held_server(&self) -> Option<(NodeId, u64)> {
+        self.held.lock().holding.as_ref().map(|holding| (holding.node, holding.epoch))
+    }
+
+    /// Binds a cancel request to the server held now; while it is bound, that server goes to nobody else.
+    pub(crate) fn bind_cancel(&self) -> Option<Arc<Identity>> {
+        let mut held = self.held.lock();
+        let identity = held.holding.as_ref()?.identity.clone();
+        held.cancels += 1;
+        Some(identity)
+    }
+
+    /// The cancel request was delivered, or failed.
+    pub(crate) fn unbind_cancel(&self, identity: &Arc<Identity>) {
+        let mut held = self.held.lock();
+        if held.holding.as_ref().is_some_and(|holding| Arc::ptr_eq(&holding.identity, identity)) {
+            held.cancels = held.cancels.saturating_sub(1);
+        }
+    }
+}

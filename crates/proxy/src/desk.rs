@@ -1,0 +1,67 @@
+//! What a session needs only while bytes move: two lanes. Idle sessions give theirs back.
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use pgherd_net::lane::Lane;
+use pgherd_net::plan::Plan;
+use pgherd_session::step::Sink;
+
+/// Both directions of a session.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// From the client to the server.
+    pub up: Lane,
+    /// From the server to the client.
+    pub down: Lane,
+}
+
+impl Desk {
+    /// Nothing is held in either direction.
+    pub fn is_empty(&self) -> bool {
+        self.up.is_empty() && self.down.is_empty()
+    }
+}
+
+/// The machine's verdicts, written into a lane's plan.
+pub struct Port<'a>(pub &'a mut Plan);
+
+impl Sink for Port<'_> {
+    #[inline]
+    fn pass(&mut self, n: usize) {
+        self.0.pass(n);
+    }
+
+    #[inline]
+    fn skip(&mut self, n: usize) {
+        self.0.skip(n);
+    }
+
+    fn compose(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        self.0.compose(write);
+    }
+}
+
+/// Most desks one worker keeps for reuse (about 16 KiB each).
+const MAX_SPARE: usize = 256;
+
+/// Desks nobody needs just now; one stack a worker.
+#[derive(Debug, Default)]
+pub struct Desks(Mutex<Vec<Box<Desk>>>);
+
+impl Desks {
+    /// A desk, empty.
+    pub fn take(&self) -> Box<Desk> {
+        self.0.lock().pop().unwrap_or_default()
+    }
+
+    /// Gives an empty desk back.
+    pub fn give(&self, mut desk: Box<Desk>) {
+        debug_assert!(desk.is_empty());
+        desk.up.shrink(true);
+        desk.down.shrink(true);
+        let mut spare = self.0.lock();
+        if spare.len() < MAX_SPARE {
+            spare.push(desk);
+        }
+    }
+}

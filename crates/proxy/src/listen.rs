@@ -1,0 +1,92 @@
+//! Waiting for the client, without a server.
+
+use crate::card::Doing;
+use crate::session::{End, Session};
+use pgherd_session::step::{Demand, Halt};
+use pgherd_wire::backend::Status;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+impl Session {
+    /// Waits for a request that needs a server; answers by itself what needs none. Cancel safe, although nobody cancels it.
+    pub(crate) async fn listen(&mut self) -> Result<Demand, End> {
+        poll_fn(|cx| self.poll_listen(cx)).await
+    }
+
+    fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<Result<Demand, End>> {
+        loop {
+            if let Some(end) = self.heed_bells(false) {
+                return Poll::Ready(Err(end));
+            }
+            if self
+                .desk
+                .as_ref()
+                .is_some_and(|desk| desk.up.undecided() > 0 && desk.up.undecided() >= self.want_up)
+            {
+                match self.think_up() {
+                    Ok(Halt::Server(demand)) => return Poll::Ready(Ok(demand)),
+                    Ok(Halt::Goodbye) => return Poll::Ready(Err(End::Left)),
+                    Ok(Halt::More(_)) => {}
+                    Err(broken) => return Poll::Ready(Err(End::Told(crate::answer::broken(&broken)))),
+                }
+            }
+            if let Some(end) = self.poll_say(cx) {
+                return Poll::Ready(Err(end));
+            }
+            let want = self.want_up;
+            let worker = &self.worker;
+            let desk = self.desk.get_or_insert_with(|| worker.desks.take());
+            // Skipped bytes need no writing; carrying them out makes room.
+            let _ = desk.up.poll_drain(cx, &mut self.client);
+            if desk.down.output() >= MAX_UNREAD {
+                return Poll::Pending;
+            }
+            match desk.up.poll_fill(cx, &mut self.client, want) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Left)),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Gone(error.kind()))),
+                Poll::Pending => {
+                    self.rest(cx);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Writes what the client is to get, as far as it takes it.
+    pub(crate) fn poll_say(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        let desk = self.desk.as_mut()?;
+        if !desk.down.has_output() {
+            return None;
+        }
+        match desk.down.poll_drain(cx, &mut self.client) {
+            Poll::Ready(Err(error)) => Some(End::Gone(error.kind())),
+            Poll::Ready(Ok(())) => {
+                if self.client.is_tls() {
+                    use tokio::io::AsyncWrite;
+                    let _ = std::pin::Pin::new(&mut self.client).poll_flush(cx);
+                }
+                None
+            }
+            Poll::Pending => None,
+        }
+    }
+
+    /// Nothing to do until the client moves: lanes go back if they are empty.
+    fn rest(&mut self, cx: &Context<'_>) {
+        self.entry.card.listen(cx.waker());
+        if self.desk.as_ref().is_some_and(|desk| desk.is_empty()) {
+            if let Some(desk) = self.desk.take() {
+                self.worker.desks.give(desk);
+            }
+        }
+        let doing =
+            if self.machine.status() == Status::Idle { Doing::Idle } else { Doing::IdleInTransaction };
+        if self.entry.card.doing().0 != doing {
+            self.entry.card.does(doing, self.shared.now());
+        }
+    }
+}
+
+/// Answers of our own that may pile up unread before the client's next request is looked at.
+const MAX_UNREAD: usize = 64 * 1024;

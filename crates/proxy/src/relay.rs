@@ -1,0 +1,230 @@
+//! Carrying bytes between a client and the server it holds.
+
+use crate::answer;
+use crate::card::{Bell, Doing};
+use crate::checkout::Held;
+use crate::desk::Port;
+use crate::session::{End, Fate, Session};
+use pgherd_session::step::{Halt, Stake};
+use pgherd_wire::frame::HEADER_LEN;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+/// Rounds over both directions before other sessions get their turn.
+const MAX_ROUNDS: usize = 16;
+
+/// Most times one request is shown to another server.
+const MAX_RERUNS: u32 = 3;
+
+impl Session {
+    /// Relays until the server is free, lost, or the session is over. Cancel safe: all progress is in the session.
+    pub(crate) async fn relay(&mut self, held: &mut Held) -> Fate {
+        self.want_down = HEADER_LEN;
+        // The request that asked for the server is shown first.
+        match self.think_up() {
+            Ok(Halt::Goodbye) => return Fate::Over(End::Left),
+            Ok(_) => {}
+            Err(broken) => return Fate::Over(End::Told(answer::broken(&broken))),
+        }
+        poll_fn(|cx| self.poll_relay(cx, held)).await
+    }
+
+    fn poll_relay(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Poll<Fate> {
+        for _ in 0..MAX_ROUNDS {
+            if let Some(fate) = self.heed_in_relay(held) {
+                return Poll::Ready(fate);
+            }
+            let mut moved = match self.poll_down(cx, held) {
+                Ok(moved) => moved,
+                Err(fate) => return Poll::Ready(fate),
+            };
+            if self.is_done() {
+                return Poll::Ready(Fate::Free);
+            }
+            if let Some(end) = self.poll_say(cx) {
+                return Poll::Ready(Fate::Over(end));
+            }
+            match self.poll_up(cx, held) {
+                Ok(up) => moved |= up,
+                Err(fate) => return Poll::Ready(fate),
+            }
+            if self.is_done() {
+                return Poll::Ready(Fate::Free);
+            }
+            if !moved {
+                self.note(cx);
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The server is free and nothing of the client's is on its way to it.
+    fn is_done(&self) -> bool {
+        let desk = self.desk.as_ref();
+        self.machine.is_free() && desk.is_none_or(|desk| !desk.up.has_output() && desk.down.undecided() == 0)
+    }
+
+    fn heed_in_relay(&mut self, held: &Held) -> Option<Fate> {
+        let bells = self.card().bells();
+        if bells == 0 {
+            return None;
+        }
+        if bells & Bell::Cut as u32 != 0 {
+            self.card().heed(Bell::Cut);
+            let valid = self
+                .shared
+                .cell
+                .load()
+                .node(held.node)
+                .is_some_and(|node| held.server.epoch >= node.valid_since);
+            if !valid {
+                return Some(Fate::Lost);
+            }
+        }
+        // A pinned session between transactions leaves at a drain; a session with an open transaction finishes it first.
+        let leaves = bells & Bell::Drain as u32 != 0 && self.machine.is_between_transactions();
+        if leaves {
+            return Some(Fate::Over(End::Told(answer::shutdown())));
+        }
+        self.heed_bells(true).map(Fate::Over)
+    }
+
+    /// From the server. True when something moved.
+    fn poll_down(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<bool, Fate> {
+        let want = self.want_down;
+        let desk = self.desk();
+        let before = desk.down.output();
+        match desk.down.poll_fill(cx, &mut held.server.transport, want) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(Fate::Lost),
+            Poll::Ready(Ok(_)) => {}
+        }
+        let Some(desk) = self.desk.as_mut() else { return Ok(false) };
+        let (bytes, plan) = desk.down.parts();
+        match self.machine.server(bytes, &mut Port(plan)) {
+            Ok(want) => self.want_down = want,
+            Err(broken) => {
+                tracing::warn!(session = self.entry.card.id, node = held.node.0, %broken, "server connection closed");
+                return Err(Fate::Over(End::Told(answer::broken(&broken))));
+            }
+        }
+        if self.machine.fatal().is_some() {
+            return Err(Fate::Lost);
+        }
+        if desk.up.can_rewind() && desk.down.output() > before {
+            desk.up.forget_kept();
+        }
+        Ok(true)
+    }
+
+    /// From the client. True when something moved.
+    fn poll_up(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<bool, Fate> {
+        let want = self.want_up;
+        let worker = &self.worker;
+        let desk = self.desk.get_or_insert_with(|| worker.desks.take());
+        let mut moved = false;
+        if desk.up.has_output() {
+            moved = self.push_up(cx, held)?;
+        }
+        let Some(desk) = self.desk.as_mut() else { return Ok(moved) };
+        match desk.up.poll_fill(cx, &mut self.client, want) {
+            Poll::Pending => return Ok(moved),
+            Poll::Ready(Ok(0)) => return Err(Fate::Over(End::Left)),
+            Poll::Ready(Err(error)) => return Err(Fate::Over(End::Gone(error.kind()))),
+            Poll::Ready(Ok(_)) => {}
+        }
+        if desk.up.undecided() >= want {
+            match self.think_up() {
+                Ok(Halt::Goodbye) => return Err(Fate::Over(End::Left)),
+                // A machine that holds a server asks for none; it waits for its turn.
+                Ok(Halt::More(_) | Halt::Server(_)) => {}
+                Err(broken) => return Err(Fate::Over(End::Told(answer::broken(&broken)))),
+            }
+        }
+        self.push_up(cx, held)?;
+        Ok(true)
+    }
+
+    fn push_up(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<bool, Fate> {
+        let Some(desk) = self.desk.as_mut() else { return Ok(false) };
+        match desk.up.poll_drain(cx, &mut held.server.transport) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(_)) => Err(Fate::Lost),
+            Poll::Ready(Ok(())) => {
+                if held.server.transport.is_tls() {
+                    use tokio::io::AsyncWrite;
+                    let _ = std::pin::Pin::new(&mut held.server.transport).poll_flush(cx);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Nothing to do until somebody moves.
+    fn note(&mut self, cx: &Context<'_>) {
+        self.entry.card.listen(cx.waker());
+        let doing = match (self.machine.owes_nothing(), self.machine.is_between_transactions()) {
+            (true, true) => Doing::Idle,
+            (true, false) => Doing::IdleInTransaction,
+            (false, _) => Doing::Active,
+        };
+        if self.entry.card.doing().0 != doing {
+            self.entry.card.does(doing, self.shared.now());
+        }
+    }
+
+    /// The server died, or may not be used any more. Where nothing of the answer reached the client and running the request again cannot change anything, it is
+    /// shown to another server; else the client is told what is known, and lives on where the protocol allows it.
+    pub(crate) fn lost(&mut self, held: Held) -> Result<(), End> {
+        self.worker.counters.lost.add(1);
+        // A cancel request on its way goes to a connection that nobody will use.
+        let _ = self.card().let_go();
+        let Held { server, pool, node, replica, .. } = held;
+        let name = self.shared.cell.load().node(node).map_or_else(|| "?".into(), |node| node.name.clone());
+        pool.lost(server);
+        let words = self.machine.fatal().map(Box::<[u8]>::from);
+        let pinned = self.machine.pin();
+        let stake = self.machine.stake();
+        let desk = match self.desk.as_mut() {
+            Some(desk) => desk,
+            None => return Err(End::Told(answer::lost(stake, &name, words.as_deref()))),
+        };
+        // Pieces of messages the server did not finish.
+        let undecided = desk.down.undecided();
+        desk.down.plan().skip(undecided);
+        let untouched = desk.up.can_rewind() && self.machine.can_rewind();
+        if untouched && (replica || stake == Stake::Nothing) && self.reruns < MAX_RERUNS {
+            self.machine.rewind();
+            desk.up.rewind();
+            self.want_up = HEADER_LEN;
+            self.avoid = Some(node);
+            self.reruns += 1;
+            self.worker.counters.reruns.add(1);
+            return Ok(());
+        }
+        let report = answer::lost(if replica { Stake::Transaction } else { stake }, &name, words.as_deref());
+        desk.up.forget_kept();
+        if let Some(pin) = pinned {
+            let lost = pgherd_wire::write::Report::new(
+                pgherd_wire::write::Severity::Fatal,
+                pgherd_wire::sqlstate::code::ADMIN_SHUTDOWN,
+                report.message.clone(),
+            );
+            return Err(End::Told(lost.detail(format!(
+                "The session held what cannot be rebuilt: {}. {}",
+                pin.word(),
+                report.detail
+            ))));
+        }
+        if stake == Stake::Nothing && self.machine.owes_nothing() {
+            self.machine.lose_quietly();
+            return Ok(());
+        }
+        if !self.machine.lose_server(&report, &mut Port(desk.down.plan())) {
+            return Err(End::Gone(std::io::ErrorKind::ConnectionReset));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! One admitted client, from its welcome to its goodbye.
+
+use crate::answer;
+use crate::cards::{Entry, LONG_SECRET};
+use crate::session::{End, Session};
+use crate::shared::{Shared, Worker};
+use crate::terms::Terms;
+use bytes::BytesMut;
+use pgherd_login::door::{Admitted, Protocol};
+use pgherd_net::transport::Transport;
+use pgherd_session::machine::{Limits, Machine};
+use pgherd_session::params::Settings;
+use pgherd_session::pin::Pin;
+use pgherd_wire::frame::HEADER_LEN;
+use pgherd_wire::write::Report;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+
+/// Time a client has to take its last words.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Statements one client may have prepared under names.
+const MAX_CLIENT_STATEMENTS: usize = 100_000;
+
+/// Serves one client until it leaves.
+pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>, admitted: Box<Admitted>) {
+    let Admitted { mut transport, user, database, settings, replication, protocol, unsent, unread, .. } =
+        *admitted;
+    let (terms, entry) = match enter(&shared, &listener, (&database, &user), replication.is_some(), protocol)
+    {
+        Ok(entered) => entered,
+        Err(report) => return dismiss(&mut transport, &unsent, &report).await,
+    };
+    let startup =
+        Settings::from_startup(settings.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+    let limits = Limits {
+        max_prepared_statements: terms.max_prepared_statements,
+        max_client_statements: MAX_CLIENT_STATEMENTS,
+        session_mode: terms.mode == crate::terms::Mode::Session,
+    };
+    let mut session = Session {
+        machine: Machine::new(entry.card.id, shared.texts.clone(), startup, limits),
+        random: seed(&shared),
+        shared,
+        worker,
+        terms,
+        client: transport,
+        desk: None,
+        entry,
+        slot: Arc::default(),
+        pools: Vec::new(),
+        want_up: HEADER_LEN,
+        want_down: HEADER_LEN,
+        avoid: None,
+        reruns: 0,
+    };
+    if !unread.is_empty() {
+        session.desk().up.push_input(&unread);
+    }
+    let end = match Box::pin(session.welcome(&unsent)).await {
+        Ok(()) => {
+            drop((unsent, unread));
+            session.run().await
+        }
+        Err(End::Told(report)) => {
+            let client = &mut session.client;
+            dismiss(client, &unsent, &report).await;
+            return;
+        }
+        Err(end) => end,
+    };
+    Box::pin(session.goodbye(end)).await;
+}
+
+fn enter(
+    shared: &Arc<Shared>,
+    listener: &Arc<str>,
+    who: (&Arc<str>, &Arc<str>),
+    replication: bool,
+    protocol: Protocol,
+) -> Result<(Terms, Entry), Report> {
+    let (database, user) = who;
+    if replication {
+        return Err(answer::no_replication());
+    }
+    let steward = shared.steward.read().clone();
+    let terms = steward.terms(listener, database, user).map_err(|_| answer::unknown_database(database))?;
+    let mut secret = vec![0; if protocol >= Protocol::V3_2 { LONG_SECRET } else { 4 }];
+    (shared.random)(&mut secret);
+    let who = (listener.clone(), database.clone(), user.clone());
+    let entry = shared
+        .cards
+        .enter(who, &terms, steward.max_clients(), secret.into(), shared.now())
+        .map_err(|full| answer::full(&full))?;
+    Ok((terms, entry))
+}
+
+fn seed(shared: &Shared) -> u64 {
+    let mut bytes = [0; 8];
+    (shared.random)(&mut bytes);
+    // xorshift stands still at 0.
+    u64::from_ne_bytes(bytes) | 1
+}
+
+/// Last words to a client that has no session yet.
+async fn dismiss(client: &mut Transport, unsent: &[u8], report: &Report) {
+    let mut out = BytesMut::from(unsent);
+    report.write(&mut out);
+    let say = async {
+        client.write_all(&out).await?;
+        client.shutdown().await
+    };
+    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, say).await;
+}
+
+impl Session {
+    async fn goodbye(mut self, end: End) {
+        self.worker.counters.goodbyes.add(1);
+        let (id, pin) = (self.entry.card.id, self.machine.pin().map(Pin::word));
+        match &end {
+            End::Left => tracing::debug!(session = id, pin, "client left"),
+            End::Gone(why) => tracing::debug!(session = id, pin, %why, "client connection lost"),
+            End::Told(report) => {
+                tracing::info!(session = id, user = %self.entry.card.user, code = report.code, message = report.message, "session ended");
+            }
+        }
+        let told = match end {
+            End::Gone(_) => return,
+            // A message that is half-way cannot be followed by another one.
+            End::Told(report) if !self.machine.is_mid_reply() => Some(report),
+            End::Told(_) | End::Left => None,
+        };
+        let desk = self.desk.get_or_insert_with(|| self.worker.desks.take());
+        if let Some(report) = told {
+            desk.down.plan().compose(|out| report.write(out));
+        }
+        let client = &mut self.client;
+        let say = async {
+            std::future::poll_fn(|cx| desk.down.poll_drain(cx, client)).await?;
+            client.shutdown().await
+        };
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, say).await;
+    }
+}

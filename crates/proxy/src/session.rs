@@ -1,0 +1,187 @@
+//! One session: a client, a machine, and the way from one request to the next.
+
+use crate::answer;
+use crate::card::{Bell, Card, Doing};
+use crate::cards::Entry;
+use crate::checkout::Held;
+use crate::desk::{Desk, Port};
+use crate::shared::{Carried, Shared, Worker};
+use crate::terms::Terms;
+use pgherd_net::transport::Transport;
+use pgherd_pool::line::Slot;
+use pgherd_pool::pool::Pool;
+use pgherd_session::machine::Machine;
+use pgherd_session::step::{Broken, Halt};
+use pgherd_topology::node::NodeId;
+use pgherd_wire::frame::HEADER_LEN;
+use pgherd_wire::write::Report;
+use std::io;
+use std::sync::Arc;
+
+/// How a session ends.
+#[derive(Debug)]
+pub enum End {
+    /// Terminate, or the client closed its side.
+    Left,
+    /// The client's connection broke.
+    Gone(io::ErrorKind),
+    /// The session cannot go on; the client is told why.
+    Told(Report),
+}
+
+/// What happened to a request.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// The server is free again.
+    Free,
+    /// The server is lost.
+    Lost,
+    /// The session ends.
+    Over(End),
+}
+
+/// A session.
+pub struct Session {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) terms: Terms,
+    pub(crate) client: Transport,
+    pub(crate) machine: Machine,
+    pub(crate) desk: Option<Box<Desk>>,
+    pub(crate) entry: Entry,
+    pub(crate) slot: Arc<Slot<Carried>>,
+    /// Pools used so far, one per node.
+    pub(crate) pools: Vec<(NodeId, Arc<Pool<Carried>>)>,
+    /// Undecided bytes the machine wants to see, per direction.
+    pub(crate) want_up: usize,
+    pub(crate) want_down: usize,
+    pub(crate) random: u64,
+    /// A node that has just failed this request.
+    pub(crate) avoid: Option<NodeId>,
+    pub(crate) reruns: u32,
+}
+
+impl Session {
+    pub(crate) fn card(&self) -> &Arc<Card> {
+        &self.entry.card
+    }
+
+    /// Lanes, fetched when there are none.
+    pub(crate) fn desk(&mut self) -> &mut Desk {
+        let worker = &self.worker;
+        self.desk.get_or_insert_with(|| worker.desks.take())
+    }
+
+    /// Shows the client's undecided bytes to the machine.
+    pub(crate) fn think_up(&mut self) -> Result<Halt, Broken> {
+        let Some(desk) = self.desk.as_mut() else { return Ok(Halt::More(HEADER_LEN)) };
+        let (bytes, plan) = desk.up.parts();
+        let halt = self.machine.client(bytes, &mut Port(plan), &mut Port(desk.down.plan()))?;
+        self.want_up = match halt {
+            Halt::More(want) => want,
+            _ => HEADER_LEN,
+        };
+        Ok(halt)
+    }
+
+    /// From door to goodbye.
+    pub async fn run(&mut self) -> End {
+        loop {
+            let demand = match self.listen().await {
+                Ok(demand) => demand,
+                Err(end) => return end,
+            };
+            let mut held = match self.checkout(demand).await {
+                Ok(Some(held)) => held,
+                // The request was answered without a server.
+                Ok(None) => continue,
+                Err(end) => return end,
+            };
+            match self.relay(&mut held).await {
+                Fate::Free => self.release(held),
+                Fate::Lost => {
+                    if let Err(end) = self.lost(held) {
+                        return end;
+                    }
+                }
+                Fate::Over(end) => {
+                    self.abandon(held);
+                    return end;
+                }
+            }
+        }
+    }
+
+    /// Ends for reasons from outside, in the state the session is in.
+    pub(crate) fn heed_bells(&self, attached: bool) -> Option<End> {
+        let bells = self.card().bells();
+        if bells == 0 {
+            return None;
+        }
+        let rings = |bell: Bell| bells & bell as u32 != 0;
+        let (doing, _) = self.card().doing();
+        for (bell, when) in [
+            (Bell::ClientIdle, doing == Doing::Idle),
+            (Bell::IdleInTransaction, doing == Doing::IdleInTransaction),
+            (Bell::QueryTimeout, doing == Doing::Active),
+        ] {
+            if rings(bell) {
+                self.card().heed(bell);
+                if when {
+                    return Some(End::Told(answer::timed_out(bell)));
+                }
+            }
+        }
+        let idle = !attached && self.machine.is_between_transactions() && doing == Doing::Idle;
+        if rings(Bell::Stop) || rings(Bell::Drain) && idle {
+            return Some(End::Told(answer::shutdown()));
+        }
+        rings(Bell::Kill).then(|| End::Told(answer::killed()))
+    }
+
+    /// A free server goes back; when a cancel request is still on its way to it, it is closed instead, because it must not hit the next user.
+    pub(crate) fn release(&mut self, held: Held) {
+        let cancelled = self.card().let_go();
+        self.card().does(Doing::Idle, self.shared.now());
+        (self.avoid, self.reruns) = (None, 0);
+        if let Some(desk) = self.desk.as_mut() {
+            desk.up.forget_kept();
+        }
+        let Held { mut server, pool, .. } = held;
+        server.baggage.0 = self.machine.detach();
+        if cancelled {
+            return pool.forget(server);
+        }
+        pool.release(server);
+    }
+
+    /// A server that failed outside the relay.
+    pub(crate) fn abandon_lost(&mut self, held: Held) {
+        let _ = self.card().let_go();
+        self.machine.detach();
+        held.pool.lost(held.server);
+    }
+
+    /// The session ends while it holds a server: when that is between transactions it is cleaned and goes on, else what it still does is cancelled and it is closed.
+    pub(crate) fn abandon(&mut self, held: Held) {
+        let between = self.machine.is_between_transactions();
+        let sent_all = self.desk.as_ref().is_none_or(|desk| !desk.up.has_output());
+        let cancelled = self.card().let_go();
+        let Held { mut server, pool, .. } = held;
+        if between && sent_all && !cancelled {
+            server.baggage.0 = self.machine.detach();
+            return pool.release(server);
+        }
+        if !self.machine.owes_nothing() {
+            let identity = server.identity.clone();
+            tokio::spawn(async move { crate::cancel::deliver(&identity).await });
+        }
+        pool.forget(server);
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("id", &self.entry.card.id).finish_non_exhaustive()
+    }
+}

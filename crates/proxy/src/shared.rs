@@ -1,0 +1,183 @@
+//! What all sessions of the process share.
+
+use crate::cards::Cards;
+use crate::desk::Desks;
+use crate::terms::Steward;
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use pgherd_metrics::counter::Counter;
+use pgherd_metrics::latency::Latency;
+use pgherd_metrics::registry::Registry;
+use pgherd_pool::pools::Pools;
+use pgherd_pool::server::Baggage;
+use pgherd_route::choose::{Policy, Reason};
+use pgherd_session::prepared::Texts;
+use pgherd_session::server::ServerState;
+use pgherd_topology::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// What sessions leave on servers.
+#[derive(Debug, Default)]
+pub struct Carried(pub Option<Box<ServerState>>);
+
+impl Baggage for Carried {
+    fn digest(&self) -> u64 {
+        self.0.as_ref().map_or(0, |state| state.applied.digest())
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.0.as_ref().is_some_and(|state| state.dirty.is_some())
+    }
+
+    fn was_reset(&mut self) {
+        if let Some(state) = &mut self.0 {
+            state.was_reset();
+        }
+    }
+}
+
+/// What one worker counts; no two workers write to the same cache line.
+#[derive(Debug)]
+pub struct WorkerCounters {
+    /// Transactions by reason of their route, in the order of [`Reason::ALL`].
+    pub routed: Vec<Arc<Counter>>,
+    /// Time spent waiting for a server or a node.
+    pub wait: Arc<Latency>,
+    /// Sessions that ended.
+    pub goodbyes: Arc<Counter>,
+    /// Requests shown again to another server after the first was lost.
+    pub reruns: Arc<Counter>,
+    /// Servers lost in a session's hands.
+    pub lost: Arc<Counter>,
+    /// Cancel requests delivered to a server.
+    pub cancels: Arc<Counter>,
+}
+
+impl WorkerCounters {
+    fn new(registry: &Registry) -> WorkerCounters {
+        let reason = |reason: &Reason| {
+            registry.counter(
+                "pgherd_transactions_total",
+                "Transactions sent to a server, by reason of their route.",
+                &[("reason", reason.word())],
+            )
+        };
+        WorkerCounters {
+            routed: Reason::ALL.iter().map(reason).collect(),
+            wait: registry.latency(
+                "pgherd_pool_wait_seconds",
+                "Time transactions waited for a server, when they had to wait.",
+                &[],
+            ),
+            goodbyes: registry.counter("pgherd_client_goodbyes_total", "Client sessions that ended.", &[]),
+            reruns: registry.counter(
+                "pgherd_reruns_total",
+                "Requests run again on another server after theirs was lost.",
+                &[],
+            ),
+            lost: registry.counter(
+                "pgherd_servers_lost_total",
+                "Server connections that died while a session used them.",
+                &[],
+            ),
+            cancels: registry.counter("pgherd_cancels_total", "Cancel requests delivered to a server.", &[]),
+        }
+    }
+}
+
+/// One worker's own things.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its number, the home of its sockets.
+    pub home: usize,
+    /// Lanes nobody needs just now.
+    pub desks: Desks,
+    /// Its counters.
+    pub counters: WorkerCounters,
+}
+
+/// Startup settings that a server has accepted, with what it reported for them; see `welcome`.
+pub(crate) type Welcomes = HashMap<(Arc<str>, Arc<str>, u64), Arc<Vec<(Box<[u8]>, Box<[u8]>)>>>;
+
+/// What all sessions share.
+pub struct Shared {
+    /// Where the topology is swapped.
+    pub cell: Arc<Cell>,
+    /// All pools.
+    pub pools: Arc<Pools<Carried>>,
+    /// All sessions.
+    pub cards: Arc<Cards>,
+    /// All prepared texts.
+    pub texts: Arc<Texts>,
+    /// Draws up terms.
+    pub steward: RwLock<Arc<dyn Steward>>,
+    /// What a choice of node depends on.
+    pub policy: ArcSwap<Policy>,
+    /// Makes secrets.
+    pub random: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub(crate) welcomes: Mutex<Welcomes>,
+    started: Instant,
+    now: AtomicU64,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("sessions", &self.cards.count()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Puts together what sessions share. `random` fills bytes for secrets.
+    pub fn new(
+        cell: Arc<Cell>,
+        pools: Arc<Pools<Carried>>,
+        steward: Arc<dyn Steward>,
+        random: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    ) -> Arc<Shared> {
+        Arc::new(Shared {
+            cell,
+            pools,
+            cards: Arc::default(),
+            texts: Arc::default(),
+            policy: ArcSwap::from_pointee(steward.policy()),
+            steward: RwLock::new(steward),
+            random,
+            welcomes: Mutex::default(),
+            started: Instant::now(),
+            now: AtomicU64::new(0),
+        })
+    }
+
+    /// One worker's own things.
+    pub fn worker(home: usize, registry: &Registry) -> Arc<Worker> {
+        Arc::new(Worker { home, desks: Desks::default(), counters: WorkerCounters::new(registry) })
+    }
+
+    /// New settings.
+    pub fn reload(&self, steward: Arc<dyn Steward>) {
+        self.policy.store(Arc::new(steward.policy()));
+        *self.steward.write() = steward;
+        self.welcomes.lock().clear();
+    }
+
+    /// The topology changed: what servers report may have, too.
+    pub(crate) fn forget_welcomes(&self) {
+        self.welcomes.lock().clear();
+    }
+
+    /// Milliseconds since the process began to serve, as of the last tick of the sweep: good enough for limits in seconds, and free.
+    #[inline]
+    pub fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Advances [`Shared::now`]; the sweep calls it.
+    pub(crate) fn tick(&self) -> u64 {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.now.store(now, Ordering::Relaxed);
+        now
+    }
+}

@@ -1,0 +1,112 @@
+//! Every driver's smoke program through pgherd's three ports: ten clients on a pool of three servers.
+//!
+//! `tests/run` installs the drivers below `target/drivers`; a driver that is missing is a failure, not a skip.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+mod rust;
+
+use pgherd_tests::stand::{PASSWORD, Stand, USER};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::process::Command;
+
+/// How long one driver's program may take.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Servers per pool: fewer than the ten clients of each program.
+const POOL: [(&str, &str); 1] = [("pool", "max_pool_size = 3")];
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers")
+}
+
+/// Where `tests/run` put what it installed.
+fn installed(what: &str) -> PathBuf {
+    let directory = std::env::var_os("PGHERD_DRIVERS_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/drivers"), PathBuf::from);
+    let path = directory.join(what);
+    assert!(path.exists(), "{} is missing; tests/run installs it", path.display());
+    path
+}
+
+/// Runs one program against a stand of its own and shows what it said when it failed.
+async fn smoke(mut command: Command) {
+    let stand = Stand::start(&POOL).await.unwrap();
+    let ports = stand.front().ports();
+    command
+        .env("PGHERD_HOST", "127.0.0.1")
+        .env("PGHERD_PRIMARY_PORT", ports.primary.to_string())
+        .env("PGHERD_REPLICAS_PORT", ports.replicas.to_string())
+        .env("PGHERD_ANY_PORT", ports.any.to_string())
+        .env("PGHERD_USER", USER)
+        .env("PGHERD_PASSWORD", PASSWORD)
+        .env("PGHERD_DATABASE", USER)
+        .env("PGHERD_PSQL", stand.lab().binaries().tool("psql").unwrap())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output())
+        .await
+        .expect("the program must end in time")
+        .unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{}\n{said}\npgherd's log ends:\n{}",
+        output.status,
+        stand.front().log_tail()
+    );
+    println!("{said}");
+    stand.shutdown().await.unwrap();
+}
+
+fn python(program: &str) -> Command {
+    let mut command = Command::new(installed("venv/bin/python"));
+    command.arg(sources().join(program));
+    command
+}
+
+#[tokio::test]
+async fn psql() {
+    smoke(Command::new(sources().join("psql/smoke.sh"))).await;
+}
+
+#[tokio::test]
+async fn psycopg() {
+    smoke(python("psycopg/smoke.py")).await;
+}
+
+#[tokio::test]
+async fn asyncpg() {
+    smoke(python("asyncpg/smoke.py")).await;
+}
+
+#[tokio::test]
+async fn sqlalchemy() {
+    smoke(python("sqlalchemy/smoke.py")).await;
+}
+
+#[tokio::test]
+async fn node_postgres() {
+    let mut command = Command::new("node");
+    command.arg("--no-deprecation").arg(sources().join("node/smoke.mjs"));
+    command.env("PGHERD_NODE_MODULES", installed("node/node_modules").parent().unwrap());
+    smoke(command).await;
+}
+
+#[tokio::test]
+async fn jdbc() {
+    let jar = std::env::var_os("PGHERD_JDBC_JAR").unwrap_or_else(|| "/usr/share/java/postgresql.jar".into());
+    assert!(Path::new(&jar).exists(), "{} is missing; tests/run installs it", jar.display());
+    let mut command = Command::new("java");
+    command.arg("-cp").arg(jar).arg(sources().join("jdbc/Smoke.java"));
+    smoke(command).await;
+}
+
+#[tokio::test]
+async fn tokio_postgres() {
+    let stand = Stand::start(&POOL).await.unwrap();
+    let smoke = tokio::time::timeout(PATIENCE, rust::smoke(stand.front().ports()));
+    if smoke.await.is_err() {
+        panic!("not done in {PATIENCE:?}; pgherd's log ends:\n{}", stand.front().log_tail());
+    }
+    stand.shutdown().await.unwrap();
+}
