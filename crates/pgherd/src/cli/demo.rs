@@ -5,8 +5,7 @@ use crate::cli::output::say;
 use std::process::ExitCode;
 
 /// Runs the demo until it is told to stop.
-pub fn run(args: DemoArgs) -> ExitCode {
-    drop(args);
+pub fn run(_args: DemoArgs) -> ExitCode {
     say("pgherd: this build has no demo");
     ExitCode::FAILURE
 }
