@@ -125,8 +125,14 @@ async fn the_whole_life_of_a_cluster() {
     let roles: Vec<_> = first.nodes.iter().map(|node| node.role).collect();
     assert_eq!(roles, [Role::Primary, Role::Standby, Role::Standby]);
 
-    // What an operator sees, with the rights of pg_monitor alone.
-    let view = running.handle.status();
+    shows_everything(&running.handle.status());
+    excludes_by_lag(&cluster, &running, first.epoch).await;
+    survives_restarts(&mut cluster, &running).await;
+    follows_a_promotion(cluster, running, nodes, state_dir).await;
+}
+
+/// What an operator sees, with the rights of pg_monitor alone.
+fn shows_everything(view: &View) {
     let pg2 = view.named("pg2").expect("known");
     assert_eq!(view.upstream(pg2).as_deref(), Some("pg1"));
     assert_eq!(
@@ -138,17 +144,21 @@ async fn the_whole_life_of_a_cluster() {
     assert!(facts.version >= 130_000 && facts.server_address.as_deref() == Some("127.0.0.1"));
     assert_eq!(view.place(NodeId(1)), Some(1));
     assert!(pg2.lag_time.expect("known") < Duration::from_secs(2), "{:?}", pg2.lag_time);
+}
 
-    // Lag: replay stands still while the primary writes; it comes back by itself.
+/// Replay stands still while the primary writes; it comes back by itself.
+async fn excludes_by_lag(cluster: &Cluster, running: &Running, epoch: u64) {
     cluster.sql(1, "SELECT pg_wal_replay_pause()");
     cluster.sql(0, "CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)");
     let lagging =
         running.until("pg2 excluded by bytes", |snapshot| word(snapshot, 1) == Some("lag_bytes")).await;
-    assert_eq!(lagging.epoch, first.epoch + 1, "each position is not an epoch");
+    assert_eq!(lagging.epoch, epoch + 1, "each position is not an epoch");
     assert!(running.handle.status().named("pg2").expect("known").facts.as_ref().expect("seen").replay_paused);
     cluster.sql(1, "SELECT pg_wal_replay_resume()");
     running.until("pg2 back", |snapshot| healthy(snapshot, 2)).await;
+}
 
+async fn survives_restarts(cluster: &mut Cluster, running: &Running) {
     // A replica restarts: out at once, back by itself, old connections stale.
     let before = running.cell.load().node(NodeId(2)).expect("known").valid_since;
     cluster.stop_server(2, "KILL");
@@ -170,7 +180,14 @@ async fn the_whole_life_of_a_cluster() {
     cluster.start_server(0);
     let back = running.until("pg1 back", |snapshot| healthy(snapshot, 2)).await;
     assert!(back.node(NodeId(0)).expect("known").valid_since > before);
+}
 
+async fn follows_a_promotion(
+    mut cluster: Cluster,
+    running: Running,
+    nodes: Vec<NodeSettings>,
+    state_dir: PathBuf,
+) {
     // Somebody promotes a replica behind our back while the old primary lives.
     cluster.sql(1, "SELECT pg_promote()");
     let promoted = running.until("pg2 routed", |snapshot| snapshot.primary == Some(NodeId(1))).await;
