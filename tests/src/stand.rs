@@ -121,7 +121,10 @@ pub fn number(report: &str, label: &str) -> Option<u64> {
 }
 
 /// The pgherd to test: the one [`EXECUTABLE_VARIABLE`] names, else the newer of the release and the debug build.
-fn executable() -> Result<PathBuf, LabError> {
+///
+/// # Errors
+/// [`LabError::Io`] when nothing was named and nothing built.
+pub fn executable() -> Result<PathBuf, LabError> {
     if let Some(named) = std::env::var_os(EXECUTABLE_VARIABLE) {
         return Ok(named.into());
     }

@@ -124,6 +124,12 @@ impl Front {
         let file = std::fs::File::create(&log).map_err(LabError::io("create pgherd's log"))?;
         let copy = file.try_clone().map_err(LabError::io("duplicate the log's handle"))?;
         let mut command = nursery.bound(&options.executable);
+        // Only the file speaks: no override of this shell, and no service manager to notify.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PGHERD_") || name == "NOTIFY_SOCKET" {
+                command.env_remove(name);
+            }
+        }
         command.arg("run").arg("-c").arg(&settings_file).stdout(Stdio::from(file)).stderr(Stdio::from(copy));
         let child = nursery.spawn(command).await?;
         let mut front = Self { child, ports: options.ports, log, settings_file, _nursery: nursery };

@@ -54,6 +54,9 @@ pub struct Arguments {
     /// Leave the directory behind
     #[arg(long)]
     pub keep: bool,
+    /// Run no pgbench: only the cluster and the proxy
+    #[arg(long)]
+    pub no_load: bool,
     /// Directory of PostgreSQL's server binaries [default: the newest found]
     #[arg(long, value_name = "DIR", env = "PGHERD_PG_BIN")]
     pub pg_bin: Option<PathBuf>,
@@ -104,7 +107,11 @@ async fn demo(arguments: &Arguments) -> Result<bool, DemoError> {
         () = stop.asked() => return Ok(true),
         built = build(arguments) => built?,
     };
-    let good = play(arguments, &lab, front, &mut stop).await?;
+    let good = if arguments.no_load {
+        stand_by(arguments, front, &mut stop).await?
+    } else {
+        play(arguments, &lab, front, &mut stop).await?
+    };
     if arguments.keep {
         say(&format!("  kept: {}", lab.directory().display()))?;
     }
@@ -166,14 +173,35 @@ async fn build(arguments: &Arguments) -> Result<(Lab, Front), DemoError> {
         say(&line)?;
     }
     say(&report::opening(&lab, ports, USER, PASSWORD, took))?;
-    say(&format!("  filling pgbench's tables through port {}", ports.primary))?;
-    load::fill(&lab, &target(ports.primary), SCALE).await?;
-    lab.wait_replicated().await?;
+    if !arguments.no_load {
+        say(&format!("  filling pgbench's tables through port {}", ports.primary))?;
+        load::fill(&lab, &target(ports.primary), SCALE).await?;
+        lab.wait_replicated().await?;
+    }
     Ok((lab, front))
 }
 
 fn target(port: u16) -> Target<'static> {
     Target { port, user: USER, password: PASSWORD }
+}
+
+/// Does nothing until the time is over or somebody asks to stop. False when the proxy ended by itself or badly.
+async fn stand_by(arguments: &Arguments, mut front: Front, stop: &mut Stop) -> Result<bool, DemoError> {
+    say("  no load; Ctrl-C ends it")?;
+    let end = Instant::now() + Duration::from_secs(arguments.seconds.unwrap_or(ENDLESS));
+    while Instant::now() < end && front.is_running() {
+        let asked = tokio::time::timeout(Duration::from_secs(1), stop.asked()).await;
+        if asked.is_ok() {
+            break;
+        }
+    }
+    match front.shutdown().await {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            say(&format!("  FAILED: the proxy did not end well: {error}"))?;
+            Ok(false)
+        }
+    }
 }
 
 /// Load until its time is over or somebody asks to stop; then the summary. True when nothing failed.
