@@ -86,17 +86,22 @@ fn build(
     let settings = Arc::new(settings);
     let keeper = Arc::new(Keeper::new(settings.clone())?);
     let connector = plan::connector(&settings)?;
-    let (controller, driver) = pgherd_controller::driver::new(plan::controller(&settings), cell.clone(), connector)
-        .map_err(|error| StartError::Io("state_dir".into(), error))?;
-    let workers = workers::start(settings.server.workers, &registry).map_err(|error| StartError::Io("worker threads".into(), error))?;
+    let (controller, driver) =
+        pgherd_controller::driver::new(plan::controller(&settings), cell.clone(), connector)
+            .map_err(|error| StartError::Io("state_dir".into(), error))?;
+    let workers = workers::start(settings.server.workers, &registry)
+        .map_err(|error| StartError::Io("worker threads".into(), error))?;
     let hints = controller.clone();
     let common = Common {
         homes: workers.iter().map(|worker| worker.runtime.clone()).collect(),
         hint: Box::new(move |node, hint| {
-            hints.hint(node, match hint {
-                Hint::Refused => pgherd_failover::event::Hint::Refused,
-                Hint::Lost => pgherd_failover::event::Hint::Reset,
-            });
+            hints.hint(
+                node,
+                match hint {
+                    Hint::Refused => pgherd_failover::event::Hint::Refused,
+                    Hint::Lost => pgherd_failover::event::Hint::Reset,
+                },
+            );
         }),
     };
     let pools = Pools::new(cell.clone(), keeper.clone(), common, keeper::max_servers(&settings));

@@ -115,7 +115,8 @@ async fn faces(
     let stop = CancellationToken::new();
     if let Some(address) = &settings.api.listen {
         let fail = |error| crate::app::StartError::Io(format!("cannot listen on {address} (api)"), error);
-        let listener = tokio::net::TcpListener::bind((address.host.as_str(), address.port)).await.map_err(fail)?;
+        let listener =
+            tokio::net::TcpListener::bind((address.host.as_str(), address.port)).await.map_err(fail)?;
         let source = Arc::new(Faces::new(house.clone(), ready.clone()));
         tokio::spawn(pgherd_admin::http::serve(listener, source, stop.clone().cancelled_owned()));
     }
@@ -130,7 +131,11 @@ async fn announce(house: Arc<House>, ready: Arc<AtomicBool>) {
                 ready.store(true, Ordering::Release);
                 let primary = snapshot.primary_node().map(|node| node.name.to_string());
                 let took = house.started.elapsed().as_millis();
-                tracing::info!(primary, replicas = snapshot.eligible_replicas().count(), "ready in {took} ms");
+                tracing::info!(
+                    primary,
+                    replicas = snapshot.eligible_replicas().count(),
+                    "ready in {took} ms"
+                );
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
                 return watchdog().await;
             }
@@ -197,9 +202,12 @@ async fn reload_now(house: &Arc<House>) -> Result<(), crate::app::StartError> {
     };
     run::tell(&loaded.report);
     let (old, new) = (house.settings.read().clone(), Arc::new(loaded.settings));
-    let changes = reload::changes(&old, &new);
+    let changes = reload::compare(&old, &new);
     for change in &changes {
-        tracing::info!(key = %change.key, class = ?change.class, "setting changed");
+        tracing::info!(key = %change.key, "setting changed");
+    }
+    if let Some(notice) = reload::restart_notice(&changes) {
+        tracing::warn!("{notice}");
     }
     // TLS files are read again even when no setting changed: a renewed certificate has the same name.
     let keeper = Arc::new(Keeper::new(new.clone())?);
@@ -215,7 +223,11 @@ async fn reload_now(house: &Arc<House>) -> Result<(), crate::app::StartError> {
 }
 
 /// Nodes that were added, removed or changed, and the controller's policy.
-async fn follow_nodes(house: &House, old: &crate::config::settings::Settings, new: &crate::config::settings::Settings) {
+async fn follow_nodes(
+    house: &House,
+    old: &crate::config::settings::Settings,
+    new: &crate::config::settings::Settings,
+) {
     let controller = &house.controller;
     let tell = |done: Result<(), pgherd_controller::error::ControlError>, what: &str| {
         if let Err(error) = done {

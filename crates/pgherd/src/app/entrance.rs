@@ -40,7 +40,9 @@ pub fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
     let mut bound = Vec::new();
     for listener in &settings.listeners {
         let name: Arc<str> = listener.name.as_str().into();
-        let fail = |error| StartError::Io(format!("cannot listen on {} ({})", listener.address, listener.name), error);
+        let fail = |error| {
+            StartError::Io(format!("cannot listen on {} ({})", listener.address, listener.name), error)
+        };
         for address in resolve(&listener.address).map_err(fail)? {
             let socket = tcp(address, settings.listen.backlog).map_err(fail)?;
             let place = socket.local_addr().map_or_else(|_| address.to_string(), |local| local.to_string());
@@ -95,7 +97,11 @@ fn unix(path: &Path, mode: u32) -> io::Result<std::os::unix::net::UnixListener> 
 ///
 /// # Errors
 /// When the thread or its event loop cannot be made.
-pub fn open(house: Arc<House>, bound: Vec<Bound>, stop: tokio_util::sync::CancellationToken) -> io::Result<std::thread::JoinHandle<()>> {
+pub fn open(
+    house: Arc<House>,
+    bound: Vec<Bound>,
+    stop: tokio_util::sync::CancellationToken,
+) -> io::Result<std::thread::JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("acceptor".into()).spawn(move || {
         runtime.block_on(async {
@@ -126,7 +132,9 @@ async fn accept(house: Arc<House>, cancels: Arc<Cancels>, bound: Bound) -> io::R
                             let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(keepalive);
                         }
                         let stream = stream.into_std()?;
-                        admit(&house, &cancels, &bound.name, Peer::Tcp(peer), move || Ok(Transport::tcp(TcpStream::from_std(stream)?)));
+                        admit(&house, &cancels, &bound.name, Peer::Tcp(peer), move || {
+                            Ok(Transport::tcp(TcpStream::from_std(stream)?))
+                        });
                     }
                     Err(error) => pause(&error).await,
                 }
@@ -140,7 +148,9 @@ async fn accept(house: Arc<House>, cancels: Arc<Cancels>, bound: Bound) -> io::R
                     Ok((stream, _)) => {
                         let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
                         let stream = stream.into_std()?;
-                        admit(&house, &cancels, &bound.name, Peer::Unix(uid), move || Ok(Transport::unix(UnixStream::from_std(stream)?)));
+                        admit(&house, &cancels, &bound.name, Peer::Unix(uid), move || {
+                            Ok(Transport::unix(UnixStream::from_std(stream)?))
+                        });
                     }
                     Err(error) => pause(&error).await,
                 }
@@ -176,9 +186,12 @@ fn admit(
     peer: Peer,
     transport: impl FnOnce() -> io::Result<Transport> + Send + 'static,
 ) {
-    let Some(worker) = house.workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed)) else { return };
+    let Some(worker) = house.workers.iter().min_by_key(|worker| worker.load.load(Ordering::Relaxed)) else {
+        return;
+    };
     let counted = Counted::new(worker.load.clone());
-    let (house, cancels, listener, own) = (house.clone(), cancels.clone(), listener.clone(), worker.own.clone());
+    let (house, cancels, listener, own) =
+        (house.clone(), cancels.clone(), listener.clone(), worker.own.clone());
     worker.runtime.spawn(async move {
         let _counted = counted;
         let Ok(transport) = transport() else { return };

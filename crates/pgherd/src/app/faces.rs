@@ -4,7 +4,7 @@ use crate::app::House;
 use pgherd_admin::source::{Change, Facts, Failover, Member, MemberRole, Read, Source};
 use pgherd_controller::view::View;
 use pgherd_failover::journal::Kind;
-use pgherd_metrics::expose::Sheet;
+use pgherd_metrics::expose::{Kind as Shape, Sheet, label_text};
 use pgherd_pool::pool::Stats;
 use pgherd_proxy::card::Doing;
 use pgherd_topology::lsn::Lsn;
@@ -31,7 +31,8 @@ impl Faces {
         let mut sum = BTreeMap::new();
         for pool in self.house.shared.pools.all() {
             let stats = pool.stats();
-            *sum.entry(pool.key.node).or_default() += u32::try_from(stats.idle + stats.active + stats.connecting).unwrap_or(u32::MAX);
+            *sum.entry(pool.key.node).or_default() +=
+                u32::try_from(stats.idle + stats.active + stats.connecting).unwrap_or(u32::MAX);
         }
         sum
     }
@@ -67,7 +68,11 @@ impl Source for Faces {
         let connections = self.connections();
         let settings = self.house.settings.read().clone();
         let limit = |name: &str| {
-            let own = settings.nodes.iter().find(|node| node.name == name).and_then(|node| node.max_node_connections);
+            let own = settings
+                .nodes
+                .iter()
+                .find(|node| node.name == name)
+                .and_then(|node| node.max_node_connections);
             own.or(settings.pool.max_node_connections)
         };
         let member = |node: &pgherd_failover::member::Member| {
@@ -81,7 +86,9 @@ impl Source for Faces {
         self.house.registry.render_into(&mut sheet);
         let snapshot = self.snapshot();
         nodes(&mut sheet, &snapshot);
-        let name = |id: NodeId| snapshot.node(id).map_or_else(|| format!("node-{}", id.0), |node| node.name.to_string());
+        let name = |id: NodeId| {
+            snapshot.node(id).map_or_else(|| format!("node-{}", id.0), |node| node.name.to_string())
+        };
         pools(&mut sheet, &self.house, name);
         clients(&mut sheet, &self.house);
         sheet.finish()
@@ -102,7 +109,12 @@ impl Source for Faces {
     }
 }
 
-fn member(view: &View, node: &pgherd_failover::member::Member, connections: u32, limit: Option<u32>) -> Member {
+fn member(
+    view: &View,
+    node: &pgherd_failover::member::Member,
+    connections: u32,
+    limit: Option<u32>,
+) -> Member {
     let leader = view.primary == Some(node.id);
     let facts = node.facts.as_ref();
     let (host, port) = match &node.spec.address {
@@ -120,7 +132,12 @@ fn member(view: &View, node: &pgherd_failover::member::Member, connections: u32,
         (true, _) => Failover::Leader,
         (false, Some(place)) => Failover::Candidate(u32::try_from(place).unwrap_or(u32::MAX)),
         (false, None) => {
-            let why = view.plan.unfit.iter().find(|(id, _)| *id == node.id).map_or("unknown", |(_, unfit)| unfit.word());
+            let why = view
+                .plan
+                .unfit
+                .iter()
+                .find(|(id, _)| *id == node.id)
+                .map_or("unknown", |(_, unfit)| unfit.word());
             Failover::No(why.to_owned())
         }
     };
@@ -158,39 +175,39 @@ fn flag(is: bool) -> i64 {
 }
 
 fn nodes(sheet: &mut Sheet, snapshot: &Snapshot) {
-    sheet.family("pgherd_cluster_has_primary", "gauge", "1 while a primary is routed.");
-    sheet.level("pgherd_cluster_has_primary", &[], flag(snapshot.primary.is_some()));
-    sheet.family("pgherd_topology_epoch", "gauge", "Number of the published topology.");
-    sheet.level("pgherd_topology_epoch", &[], i64::try_from(snapshot.epoch).unwrap_or(i64::MAX));
-    sheet.family("pgherd_node_primary", "gauge", "1 for the routed primary.");
+    sheet.family("pgherd_cluster_has_primary", Shape::Gauge, "1 while a primary is routed.");
+    sheet.level("", flag(snapshot.primary.is_some()));
+    sheet.family("pgherd_topology_epoch", Shape::Gauge, "Number of the published topology.");
+    sheet.level("", i64::try_from(snapshot.epoch).unwrap_or(i64::MAX));
+    sheet.family("pgherd_node_primary", Shape::Gauge, "1 for the routed primary.");
     for node in &snapshot.nodes {
-        sheet.level("pgherd_node_primary", &[("node", &node.name)], flag(snapshot.primary == Some(node.id)));
+        sheet.level(&label_text(&[("node", &*node.name)]), flag(snapshot.primary == Some(node.id)));
     }
-    sheet.family("pgherd_node_eligible", "gauge", "1 while the node gets reads.");
+    sheet.family("pgherd_node_eligible", Shape::Gauge, "1 while the node gets reads.");
     for node in &snapshot.nodes {
-        sheet.level("pgherd_node_eligible", &[("node", &node.name), ("use", "read")], flag(node.ineligible.is_none()));
+        sheet.level(&label_text(&[("node", &*node.name), ("use", "read")]), flag(node.ineligible.is_none()));
     }
-    sheet.family("pgherd_node_ineligible", "gauge", "1 with the reason why the node gets no reads.");
+    sheet.family("pgherd_node_ineligible", Shape::Gauge, "1 with the reason why the node gets no reads.");
     for node in &snapshot.nodes {
         if let Some(why) = &node.ineligible {
-            sheet.level("pgherd_node_ineligible", &[("node", &node.name), ("reason", why.word())], 1);
+            sheet.level(&label_text(&[("node", &*node.name), ("reason", why.word())]), 1);
         }
     }
-    sheet.family("pgherd_node_lag_bytes", "gauge", "Bytes the node is behind the primary.");
+    sheet.family("pgherd_node_lag_bytes", Shape::Gauge, "Bytes the node is behind the primary.");
     for node in &snapshot.nodes {
         if let Some(lag) = node.lag_bytes {
-            sheet.level("pgherd_node_lag_bytes", &[("node", &node.name)], i64::try_from(lag).unwrap_or(i64::MAX));
+            sheet.level(&label_text(&[("node", &*node.name)]), i64::try_from(lag).unwrap_or(i64::MAX));
         }
     }
-    sheet.family("pgherd_node_lag_seconds", "gauge", "Replay delay of the node.");
+    sheet.family("pgherd_node_lag_seconds", Shape::Gauge, "Replay delay of the node.");
     for node in &snapshot.nodes {
         if let Some(lag) = node.lag_time {
-            sheet.measure("pgherd_node_lag_seconds", &[("node", &node.name)], seconds(lag));
+            sheet.measure(&label_text(&[("node", &*node.name)]), seconds(lag));
         }
     }
-    sheet.family("pgherd_node_timeline", "gauge", "Timeline of the node.");
+    sheet.family("pgherd_node_timeline", Shape::Gauge, "Timeline of the node.");
     for node in &snapshot.nodes {
-        sheet.level("pgherd_node_timeline", &[("node", &node.name)], i64::from(node.timeline.0));
+        sheet.level(&label_text(&[("node", &*node.name)]), i64::from(node.timeline.0));
     }
 }
 
@@ -200,33 +217,41 @@ fn pools(sheet: &mut Sheet, house: &House, name: impl Fn(NodeId) -> String) {
         .iter()
         .map(|pool| (name(pool.key.node), pool.key.database.clone(), pool.key.user.clone(), pool.stats()))
         .collect();
-    sheet.family("pgherd_server_connections", "gauge", "Server connections by state.");
+    sheet.family("pgherd_server_connections", Shape::Gauge, "Server connections by state.");
     for (node, database, user, stats) in &rows {
-        for (state, count) in [("idle", stats.idle), ("active", stats.active), ("connecting", stats.connecting)] {
-            let labels = [("node", node.as_str()), ("database", database), ("user", user), ("state", state)];
-            sheet.level("pgherd_server_connections", &labels, i64::try_from(count).unwrap_or(i64::MAX));
+        for (state, count) in
+            [("idle", stats.idle), ("active", stats.active), ("connecting", stats.connecting)]
+        {
+            let labels =
+                [("node", node.as_str()), ("database", &**database), ("user", &**user), ("state", state)];
+            sheet.level(&label_text(&labels), i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
-    sheet.family("pgherd_pool_waiting", "gauge", "Clients in line for a server.");
+    sheet.family("pgherd_pool_waiting", Shape::Gauge, "Clients in line for a server.");
     for (node, database, user, stats) in &rows {
-        let labels = [("node", node.as_str()), ("database", database), ("user", user)];
-        sheet.level("pgherd_pool_waiting", &labels, i64::try_from(stats.waiting).unwrap_or(i64::MAX));
+        let labels = [("node", node.as_str()), ("database", &**database), ("user", &**user)];
+        sheet.level(&label_text(&labels), i64::try_from(stats.waiting).unwrap_or(i64::MAX));
     }
-    sheet.family("pgherd_pool_oldest_wait_seconds", "gauge", "How long the first in line has waited.");
+    sheet.family("pgherd_pool_oldest_wait_seconds", Shape::Gauge, "How long the first in line has waited.");
     for (node, database, user, stats) in &rows {
-        let labels = [("node", node.as_str()), ("database", database), ("user", user)];
-        sheet.measure("pgherd_pool_oldest_wait_seconds", &labels, seconds(stats.oldest_wait));
+        let labels = [("node", node.as_str()), ("database", &**database), ("user", &**user)];
+        sheet.measure(&label_text(&labels), seconds(stats.oldest_wait));
     }
-    sheet.family("pgherd_pool_checkouts_total", "counter", "Servers handed to a session: transactions by node.");
+    sheet.family(
+        "pgherd_pool_checkouts_total",
+        Shape::Counter,
+        "Servers handed to a session: transactions by node.",
+    );
     for (node, database, user, stats) in &rows {
-        let labels = [("node", node.as_str()), ("database", database), ("user", user)];
-        sheet.count("pgherd_pool_checkouts_total", &labels, stats.checkouts);
+        let labels = [("node", node.as_str()), ("database", &**database), ("user", &**user)];
+        sheet.count(&label_text(&labels), stats.checkouts);
     }
-    sheet.family("pgherd_server_connects_total", "counter", "Attempts to connect to a server.");
+    sheet.family("pgherd_server_connects_total", Shape::Counter, "Attempts to connect to a server.");
     for (node, database, user, stats) in &rows {
         for (result, count) in [("ok", stats.connects), ("failed", stats.connect_failures)] {
-            let labels = [("node", node.as_str()), ("database", database), ("user", user), ("result", result)];
-            sheet.count("pgherd_server_connects_total", &labels, count);
+            let labels =
+                [("node", node.as_str()), ("database", &**database), ("user", &**user), ("result", result)];
+            sheet.count(&label_text(&labels), count);
         }
     }
 }
@@ -235,13 +260,16 @@ fn clients(sheet: &mut Sheet, house: &House) {
     let mut counts: BTreeMap<(Arc<str>, Arc<str>, Arc<str>, &'static str), i64> = BTreeMap::new();
     house.shared.cards.each(|card| {
         let state: Doing = card.doing().0;
-        *counts.entry((card.listener.clone(), card.database.clone(), card.user.clone(), state.word())).or_default() += 1;
+        *counts
+            .entry((card.listener.clone(), card.database.clone(), card.user.clone(), state.word()))
+            .or_default() += 1;
     });
-    sheet.family("pgherd_client_connections", "gauge", "Client sessions by state.");
+    sheet.family("pgherd_client_connections", Shape::Gauge, "Client sessions by state.");
     for ((listener, database, user, state), count) in &counts {
-        let labels = [("listener", &**listener), ("database", database), ("user", user), ("state", state)];
-        sheet.level("pgherd_client_connections", &labels, *count);
+        let labels =
+            [("listener", &**listener), ("database", &**database), ("user", &**user), ("state", state)];
+        sheet.level(&label_text(&labels), *count);
     }
-    sheet.family("pgherd_clients_logging_in", "gauge", "Connections that are not authenticated yet.");
-    sheet.level("pgherd_clients_logging_in", &[], i64::try_from(house.door.unauthenticated()).unwrap_or(i64::MAX));
+    sheet.family("pgherd_clients_logging_in", Shape::Gauge, "Connections that are not authenticated yet.");
+    sheet.level("", i64::try_from(house.door.unauthenticated()).unwrap_or(i64::MAX));
 }

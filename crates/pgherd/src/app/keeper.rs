@@ -119,7 +119,10 @@ impl Keeper {
             ClientSecret::Password(text) => Credentials::Password(Password::new(text.clone())),
             ClientSecret::Md5(hash) => Credentials::Md5(Md5Hash(hash.clone())),
             ClientSecret::ScramKeys { client_key, server_key } => {
-                Credentials::ScramKeys(pgherd_pool::scram::Keys { client_key: *client_key, server_key: *server_key })
+                Credentials::ScramKeys(pgherd_pool::scram::Keys {
+                    client_key: *client_key,
+                    server_key: *server_key,
+                })
             }
         };
         let mut remembered = self.remembered.lock();
@@ -146,7 +149,11 @@ impl Keeper {
 
     /// What a database name stands for: the database itself, or an alias that names a routing (`app_ro`, `app_rw`, `app_any`).
     fn database<'a>(&self, name: &'a str) -> (&'a str, Option<ListenerRouting>) {
-        let alias = [("_ro", ListenerRouting::Replicas), ("_rw", ListenerRouting::Primary), ("_any", ListenerRouting::Any)];
+        let alias = [
+            ("_ro", ListenerRouting::Replicas),
+            ("_rw", ListenerRouting::Primary),
+            ("_any", ListenerRouting::Any),
+        ];
         if self.settings.may_be_alias(name) {
             for (suffix, routing) in alias {
                 let base = name.strip_suffix(suffix);
@@ -160,7 +167,8 @@ impl Keeper {
     }
 
     fn is_configured(&self, database: &str) -> bool {
-        self.settings.databases.iter().any(|d| d.name == database) || self.settings.cluster.database == database
+        self.settings.databases.iter().any(|d| d.name == database)
+            || self.settings.cluster.database == database
     }
 }
 
@@ -200,7 +208,12 @@ impl Blueprint for Keeper {
     }
 
     fn max_to_node(&self, node: &Node) -> usize {
-        let own = self.settings.nodes.iter().find(|known| known.name == *node.name).and_then(|known| known.max_node_connections);
+        let own = self
+            .settings
+            .nodes
+            .iter()
+            .find(|known| known.name == *node.name)
+            .and_then(|known| known.max_node_connections);
         own.or(self.settings.pool.max_node_connections).map_or(usize::MAX, |max| max as usize)
     }
 }
@@ -241,10 +254,14 @@ impl Steward for Keeper {
                 client_idle: pool.client_idle_timeout,
             },
             max_clients_of_user: limit(
-                known_user.and_then(|known| known.max_client_connections).or(pool.max_client_connections_per_user),
+                known_user
+                    .and_then(|known| known.max_client_connections)
+                    .or(pool.max_client_connections_per_user),
             ),
             max_clients_of_database: limit(
-                configured.and_then(|known| known.max_client_connections).or(pool.max_client_connections_per_database),
+                configured
+                    .and_then(|known| known.max_client_connections)
+                    .or(pool.max_client_connections_per_database),
             ),
             max_prepared_statements: pool.max_prepared_statements.max(1) as usize,
         })

@@ -121,7 +121,9 @@ pub fn controller(settings: &Settings) -> pgherd_controller::settings::Settings 
 /// # Errors
 /// TLS files that cannot be used.
 pub fn connector(settings: &Settings) -> Result<Arc<dyn Connector>, StartError> {
-    let Some(node) = settings.nodes.iter().find(|node| node.ssl != SslMode::Disable) else { return Ok(Arc::new(Plain)) };
+    let Some(node) = settings.nodes.iter().find(|node| node.ssl != SslMode::Disable) else {
+        return Ok(Arc::new(Plain));
+    };
     let identity = node.ssl_cert.as_deref().zip(node.ssl_key.as_deref());
     let load = |verify| -> Result<Option<ClientTls>, StartError> {
         let roots = node.ssl_root_cert.as_deref();
@@ -130,7 +132,8 @@ pub fn connector(settings: &Settings) -> Result<Arc<dyn Connector>, StartError> 
         }
         Ok(Some(ClientTls::load(verify, ClientFiles { roots, identity })?))
     };
-    let (nothing, issuer, host) = (load(Verify::Nothing)?, load(Verify::Issuer)?, load(Verify::IssuerAndHost)?);
+    let (nothing, issuer, host) =
+        (load(Verify::Nothing)?, load(Verify::Issuer)?, load(Verify::IssuerAndHost)?);
     Ok(Arc::new(Secure::new(Box::new(move |mode| {
         use pgherd_controller::settings::SslMode as Mode;
         let tls = match mode {
