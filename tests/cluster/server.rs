@@ -133,7 +133,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        // Not killed outright: that would leave its shared memory behind.
+        let data = self.directory.join("data");
+        let stopped =
+            command("pg_ctl", &self.directory).args(["-m", "immediate", "stop", "-D"]).arg(&data).status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            let _ = self.process.kill();
+        }
         let _ = self.process.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
     }

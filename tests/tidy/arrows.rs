@@ -1,6 +1,6 @@
 //! Which crate may import which: the table of the design, as data.
 
-use toml::Table;
+use toml::{Table, Value};
 
 /// Our crates, lowest floor first, and which of ours each may import.
 const FLOORS: [(&str, &[&str]); 13] = [
@@ -59,14 +59,9 @@ pub(crate) fn faults(path: &str, text: &str) -> Vec<String> {
         return vec![format!("{path}: cannot be read as a crate's manifest")];
     };
     let mut faults = Vec::new();
-    for (section, is_dev) in
-        [("dependencies", false), ("build-dependencies", false), ("dev-dependencies", true)]
-    {
-        let names = manifest.get(section).and_then(|deps| deps.as_table());
-        for name in names.into_iter().flat_map(Table::keys) {
-            if let Some(why) = objection(&who, name, is_dev) {
-                faults.push(format!("{path}: [{section}] {name}: {why}"));
-            }
+    for (section, name, _) in dependencies(&manifest) {
+        if let Some(why) = objection(&who, name, section == "dev-dependencies") {
+            faults.push(format!("{path}: [{section}] {name}: {why}"));
         }
     }
     faults
@@ -90,13 +85,26 @@ pub(crate) fn manifest_faults(path: &str, text: &str) -> Vec<String> {
             faults.push(format!("{path}: package.{key} is not the workspace's"));
         }
     }
-    for section in ["dependencies", "build-dependencies", "dev-dependencies"] {
-        let names = manifest.get(section).and_then(|deps| deps.as_table());
-        for name in names.into_iter().flat_map(Table::keys).filter(|name| !inherits(section, Some(name))) {
+    for (section, name, entry) in dependencies(&manifest) {
+        if entry.get("workspace").and_then(Value::as_bool) != Some(true) {
             faults.push(format!("{path}: [{section}] {name}: versions stand in the workspace's Cargo.toml"));
         }
     }
     faults
+}
+
+/// All dependencies with their section, those for single targets included.
+fn dependencies(manifest: &Table) -> Vec<(&'static str, &str, &Value)> {
+    let targets = manifest.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values);
+    let tables = targets.filter_map(Value::as_table).chain([manifest]);
+    let mut found = Vec::new();
+    for table in tables {
+        for section in ["dependencies", "build-dependencies", "dev-dependencies"] {
+            let entries = table.get(section).and_then(Value::as_table).into_iter().flatten();
+            found.extend(entries.map(|(name, entry)| (section, name.as_str(), entry)));
+        }
+    }
+    found
 }
 
 fn parse(path: &str, text: &str) -> Option<(String, Table)> {
@@ -179,6 +187,7 @@ fn a_wrong_arrow_is_found() {
     assert!(found("session", "dev-dependencies", "tokio"));
     assert!(found("session", "dev-dependencies", "pgherd-lab"));
     assert!(found("wire", "build-dependencies", "cc"));
+    assert!(found("wire", "target.'cfg(unix)'.dependencies", "rustix"));
     for (who, section, name) in [
         ("proxy", "dependencies", "pgherd-session"),
         ("session", "dev-dependencies", "proptest"),

@@ -29,6 +29,9 @@ use tokio::time::{Instant, sleep_until};
 /// Observations, hints and requests that may wait for the loop.
 const WAITING: usize = 256;
 
+/// Hints about one node within this time say the same thing.
+const ECHO: Duration = Duration::from_millis(50);
+
 /// The controller at work. Made by [`new`], consumed by [`Driver::run`].
 pub struct Driver {
     state: State,
@@ -42,6 +45,7 @@ pub struct Driver {
     logins: BTreeMap<Arc<str>, Login>,
     login: Login,
     watchers: BTreeMap<NodeId, Watcher>,
+    hinted: BTreeMap<NodeId, Duration>,
     seen: mpsc::Sender<Observation>,
     sights: mpsc::Receiver<Observation>,
     hints: mpsc::Receiver<(NodeId, Hint)>,
@@ -89,6 +93,7 @@ pub fn new(
         logins,
         login: settings.login,
         watchers: BTreeMap::new(),
+        hinted: BTreeMap::new(),
         seen,
         sights,
         hints,
@@ -114,7 +119,10 @@ impl Driver {
             let next = tokio::select! {
                 () = &mut stop => Next::Stop,
                 Some(observation) = self.sights.recv() => Next::Event(Event::Observed(observation)),
-                Some((node, hint)) = self.hints.recv() => Next::Event(Event::Hinted(node, hint)),
+                Some((node, hint)) = self.hints.recv() => match self.is_news(node) {
+                    true => Next::Event(Event::Hinted(node, hint)),
+                    false => continue,
+                },
                 Some(command) = self.commands.recv() => Next::Command(command),
                 () = wait_for(wake) => Next::Event(Event::Woke),
             };
@@ -126,6 +134,17 @@ impl Driver {
                 Next::Command(command) => self.obey(command).await,
             }
         }
+    }
+
+    /// A crowd of clients gives the same hint at once; one in [`ECHO`] is worth a step.
+    fn is_news(&mut self, node: NodeId) -> bool {
+        let now = self.clock.now();
+        let news = self.watchers.contains_key(&node)
+            && self.hinted.get(&node).is_none_or(|last| now.saturating_sub(*last) >= ECHO);
+        if news {
+            self.hinted.insert(node, now);
+        }
+        news
     }
 
     async fn obey(&mut self, command: Command) {
@@ -215,7 +234,10 @@ impl Driver {
     fn act(&mut self, action: Action) {
         match action {
             Action::Watch { node, name, address } => self.watch(node, &name, address),
-            Action::Forget(node) => drop(self.watchers.remove(&node)),
+            Action::Forget(node) => {
+                self.watchers.remove(&node);
+                self.hinted.remove(&node);
+            }
             Action::Probe { node, at } => {
                 let limit = self.state.policy().health_check_timeout;
                 if let Some(watcher) = self.watchers.get(&node) {

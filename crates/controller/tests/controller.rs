@@ -3,10 +3,11 @@
 mod cluster;
 
 use cluster::Cluster;
-use pgherd_controller::connector::Plain;
+use pgherd_controller::connector::{Connector, Plain};
 use pgherd_controller::driver;
 use pgherd_controller::error::ControlError;
 use pgherd_controller::handle::Handle;
+use pgherd_controller::secure::Secure;
 use pgherd_controller::settings::{Login, NodeSettings, Settings, SslMode};
 use pgherd_controller::view::View;
 use pgherd_failover::event::{Change, Hint};
@@ -49,9 +50,18 @@ fn node(cluster: &Cluster, index: usize) -> NodeSettings {
 }
 
 fn run(nodes: Vec<NodeSettings>, policy: Policy, state_dir: Option<PathBuf>) -> Running {
+    run_with(nodes, policy, state_dir, Arc::new(Plain))
+}
+
+fn run_with(
+    nodes: Vec<NodeSettings>,
+    policy: Policy,
+    state_dir: Option<PathBuf>,
+    connector: Arc<dyn Connector>,
+) -> Running {
     let cell = Arc::new(Cell::default());
     let settings = Settings { nodes, login: login(), policy, state_dir };
-    let (handle, driver) = driver::new(settings, cell.clone(), Arc::new(Plain)).expect("it starts");
+    let (handle, driver) = driver::new(settings, cell.clone(), connector).expect("it starts");
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(driver.run(async move {
         let _ = stopped.await;
@@ -115,8 +125,14 @@ async fn the_whole_life_of_a_cluster() {
     let roles: Vec<_> = first.nodes.iter().map(|node| node.role).collect();
     assert_eq!(roles, [Role::Primary, Role::Standby, Role::Standby]);
 
-    // What an operator sees, with the rights of pg_monitor alone.
-    let view = running.handle.status();
+    shows_everything(&running.handle.status());
+    excludes_by_lag(&cluster, &running, first.epoch).await;
+    survives_restarts(&mut cluster, &running).await;
+    follows_a_promotion(cluster, running, nodes, state_dir).await;
+}
+
+/// What an operator sees, with the rights of pg_monitor alone.
+fn shows_everything(view: &View) {
     let pg2 = view.named("pg2").expect("known");
     assert_eq!(view.upstream(pg2).as_deref(), Some("pg1"));
     assert_eq!(
@@ -128,17 +144,21 @@ async fn the_whole_life_of_a_cluster() {
     assert!(facts.version >= 130_000 && facts.server_address.as_deref() == Some("127.0.0.1"));
     assert_eq!(view.place(NodeId(1)), Some(1));
     assert!(pg2.lag_time.expect("known") < Duration::from_secs(2), "{:?}", pg2.lag_time);
+}
 
-    // Lag: replay stands still while the primary writes; it comes back by itself.
+/// Replay stands still while the primary writes; it comes back by itself.
+async fn excludes_by_lag(cluster: &Cluster, running: &Running, epoch: u64) {
     cluster.sql(1, "SELECT pg_wal_replay_pause()");
     cluster.sql(0, "CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)");
     let lagging =
         running.until("pg2 excluded by bytes", |snapshot| word(snapshot, 1) == Some("lag_bytes")).await;
-    assert_eq!(lagging.epoch, first.epoch + 1, "each position is not an epoch");
+    assert_eq!(lagging.epoch, epoch + 1, "each position is not an epoch");
     assert!(running.handle.status().named("pg2").expect("known").facts.as_ref().expect("seen").replay_paused);
     cluster.sql(1, "SELECT pg_wal_replay_resume()");
     running.until("pg2 back", |snapshot| healthy(snapshot, 2)).await;
+}
 
+async fn survives_restarts(cluster: &mut Cluster, running: &Running) {
     // A replica restarts: out at once, back by itself, old connections stale.
     let before = running.cell.load().node(NodeId(2)).expect("known").valid_since;
     cluster.stop_server(2, "KILL");
@@ -160,7 +180,14 @@ async fn the_whole_life_of_a_cluster() {
     cluster.start_server(0);
     let back = running.until("pg1 back", |snapshot| healthy(snapshot, 2)).await;
     assert!(back.node(NodeId(0)).expect("known").valid_since > before);
+}
 
+async fn follows_a_promotion(
+    mut cluster: Cluster,
+    running: Running,
+    nodes: Vec<NodeSettings>,
+    state_dir: PathBuf,
+) {
     // Somebody promotes a replica behind our back while the old primary lives.
     cluster.sql(1, "SELECT pg_promote()");
     let promoted = running.until("pg2 routed", |snapshot| snapshot.primary == Some(NodeId(1))).await;
@@ -279,5 +306,47 @@ async fn who_does_not_let_us_in_is_not_dead() {
     strict.spec.address = Address::Tcp("localhost".into(), cluster.servers[0].port);
     running.handle.add_node(strict).await.expect("joins");
     running.until("TLS refused", |snapshot| word(snapshot, 1) == Some("down")).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn probes_speak_tls_and_refuse_a_stranger() {
+    let cluster = Cluster::start(0);
+    let authority_key = rcgen::KeyPair::generate().expect("a key");
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = authority.self_signed(&authority_key).expect("a certificate");
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    let leaf = leaf.signed_by(&key, &issuer).expect("a certificate");
+    cluster.enable_tls(0, &leaf.pem(), &key.serialize_pem());
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(root.der().clone()).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let config = Arc::new(config);
+    let secure = Secure::new(Box::new(move |mode| mode.insists().then(|| config.clone())));
+
+    let mut strict = node(&cluster, 0);
+    strict.login.ssl = SslMode::VerifyFull;
+    strict.spec.address = Address::Tcp("localhost".into(), cluster.servers[0].port);
+    // The certificate does not name this address.
+    let mut stranger = node(&cluster, 0);
+    stranger.login.ssl = SslMode::VerifyFull;
+    stranger.spec.name = "stranger".into();
+    let running = run_with(vec![strict, stranger], policy(), None, Arc::new(secure));
+    let snapshot = running.until("the primary by TLS", |snapshot| healthy(snapshot, 0)).await;
+    assert_eq!(word(&snapshot, 1), Some("down"));
+    let view = running.handle.status();
+    let text = view.named("stranger").expect("known").suspicion.text();
+    assert!(text.contains("certificate"), "{text}");
+    let count = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl AND usename = 'watcher'";
+    assert_eq!(cluster.sql(0, count), "1");
     running.stop().await;
 }

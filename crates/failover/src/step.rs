@@ -15,6 +15,9 @@ use std::time::Duration;
 /// The least time between two probes of a node that the data plane complains about.
 const HINT_GAP: Duration = Duration::from_millis(100);
 
+/// The primary is looked at this often within the tightest limit on replay delay.
+const SAMPLES_PER_LIMIT: u32 = 4;
+
 /// Takes one event in and decides. `now` must not go back.
 pub fn step(state: &mut State, now: Duration, event: Event) -> Output {
     state.now = state.now.max(now);
@@ -242,6 +245,14 @@ fn changed(state: &mut State, node: NodeId, change: Change) {
     state.act(Action::Probe { node, at: now });
 }
 
+/// How often the primary's position must be known: replay delay is measured between two samples of it, so that a burst
+/// after a quiet time would look as old as the quiet time was long.
+fn sampling(state: &State) -> Duration {
+    let own = state.members.iter().filter_map(|member| member.spec.limits.max_lag);
+    let tightest = own.chain(state.policy.max_lag).min().unwrap_or(Duration::MAX);
+    (tightest / SAMPLES_PER_LIMIT).max(HINT_GAP)
+}
+
 /// When a node that has just been looked at is looked at again.
 fn pace(state: &mut State, node: NodeId, sent: Duration) {
     let Some(member) = state.member(node) else { return };
@@ -265,6 +276,7 @@ fn pace(state: &mut State, node: NodeId, sent: Duration) {
     let missed_hint = member.suspicion.is_empty() && member.hinted_at.is_some_and(|hinted| hinted > sent);
     let wait = match (missed_hint, calm) {
         (true, _) => HINT_GAP,
+        (false, true) if state.primary == Some(node) => policy.calm_interval().min(sampling(state)),
         (false, true) => policy.calm_interval(),
         (false, false) => policy.fast_check_interval.min(policy.calm_interval()),
     };

@@ -304,6 +304,8 @@ fn the_pace_is_calm_in_peace_and_fast_in_trouble() {
     };
     let output = story.later(1).sees(1, standby(1, 1000));
     assert_eq!(next(output, story.now), Duration::from_secs(5));
+    let output = story.later(1).sees(0, primary(1, 1000));
+    assert_eq!(next(output, story.now), Duration::from_millis(1250), "a quarter of the lag limit");
     let output = story.later(1).misses(1, FailureKind::Timeout);
     assert_eq!(next(output, story.now), Duration::from_secs(1));
 }

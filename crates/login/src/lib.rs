@@ -7,6 +7,7 @@ pub mod authenticate;
 pub mod door;
 pub mod error;
 pub mod prelude;
+pub mod random;
 pub mod scram;
 pub mod secret;
 pub mod settings;

@@ -4,6 +4,7 @@
 //! equal steps, so a bucket is never wider than 1/64 of its values: two significant digits. Recording is one bit scan
 //! and two additions, without a lock; reading copies the buckets into a [`Distribution`].
 
+use crate::counter::SoleWriter;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -23,11 +24,16 @@ const BUCKETS: usize = bucket_of(MAX_MICROS) / STEPS * STEPS + STEPS;
 pub struct Latency {
     buckets: Box<[AtomicU64]>,
     sum_nanos: AtomicU64,
+    writer: SoleWriter,
 }
 
 impl Default for Latency {
     fn default() -> Self {
-        Latency { buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(), sum_nanos: AtomicU64::new(0) }
+        Latency {
+            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            sum_nanos: AtomicU64::new(0),
+            writer: SoleWriter::default(),
+        }
     }
 }
 
@@ -39,8 +45,9 @@ impl Latency {
     }
 
     /// Counts one duration by plain loads and stores, for a recorder that only one thread writes (a worker's own). A
-    /// second writer would lose counts, as with [`crate::counter::Counter::bump_local`].
+    /// second writer would lose counts (debug builds panic), as with [`crate::counter::Counter::bump_local`].
     pub fn record_local(&self, took: Duration) {
+        self.writer.check();
         let bucket = &self.buckets[bucket_of(micros(took))];
         bucket.store(bucket.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         let sum = self.sum_nanos.load(Ordering::Relaxed).wrapping_add(nanos(took));

@@ -181,6 +181,13 @@ impl Lane {
         }
     }
 
+    /// Carries out what needs no writing, when there is nothing to write.
+    pub fn carry_out(&mut self) {
+        if self.plan.output == 0 && !self.plan.is_empty() {
+            self.advance(0);
+        }
+    }
+
     /// Writes until nothing is left or the stream takes no more. `Ready` means that all is written. Cancel safe: what was written is accounted for.
     pub fn poll_drain<S: AsyncWrite + Unpin>(
         &mut self,

@@ -73,6 +73,13 @@ impl Plan {
         self.segments.is_empty()
     }
 
+    /// What was to go out is dropped instead; bytes of our own vanish.
+    pub fn suppress(&mut self) {
+        let decided = self.decided;
+        self.clear();
+        self.skip(decided);
+    }
+
     /// Forgets everything; the input it spoke of is undecided again.
     pub(crate) fn clear(&mut self) {
         self.segments.clear();

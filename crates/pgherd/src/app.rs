@@ -1,13 +1,125 @@
-//! Where the crates are put together. The wiring itself is not in place yet: `run` says so and leaves.
+//! Where the crates are put together: threads, wiring, signals. No policy.
+
+pub mod control;
+pub mod entrance;
+pub mod faces;
+pub mod keeper;
+pub mod logging;
+pub mod plan;
+pub mod workers;
 
 use crate::config::settings::Settings;
+use keeper::Keeper;
+use parking_lot::RwLock;
+use pgherd_login::door::Door;
+use pgherd_metrics::registry::Registry;
+use pgherd_pool::pool::{Common, Hint};
+use pgherd_pool::pools::Pools;
+use pgherd_proxy::shared::Shared;
+use pgherd_topology::cell::Cell;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Everything that lives as long as the process serves.
+pub struct House {
+    /// When the process began.
+    pub started: Instant,
+    /// The settings in force.
+    pub settings: RwLock<Arc<Settings>>,
+    /// The file a reload reads again.
+    pub path: Option<PathBuf>,
+    /// What turns settings into terms and shapes.
+    pub keeper: RwLock<Arc<Keeper>>,
+    /// The front door.
+    pub door: Arc<Door>,
+    /// What sessions share.
+    pub shared: Arc<Shared>,
+    /// Instruments.
+    pub registry: Arc<Registry>,
+    /// The controller's handle.
+    pub controller: pgherd_controller::handle::Handle,
+    /// Workers, in order of their homes.
+    pub workers: Vec<workers::Worker>,
+}
 
 /// Runs the proxy and the controller until a signal ends them. `path` is the settings file that a reload reads again;
 /// `None` when everything came from the environment.
 pub fn run(settings: Settings, path: Option<PathBuf>) -> ExitCode {
-    drop((settings, path));
-    eprintln!("pgherd: this build has no proxy wired in");
-    ExitCode::FAILURE
+    let started = Instant::now();
+    logging::start(&settings.server);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = ?path, "pgherd starts");
+    match build(settings, path, started) {
+        Ok((house, driver)) => control::run(house, driver),
+        Err(error) => {
+            tracing::error!(%error, "pgherd cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why pgherd cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file or socket.
+    #[error("{0}: {1}")]
+    Io(String, std::io::Error),
+    /// TLS files.
+    #[error(transparent)]
+    Tls(#[from] pgherd_net::tls::TlsError),
+    /// The users file.
+    #[error(transparent)]
+    Users(#[from] pgherd_login::users::UsersError),
+    /// The door.
+    #[error(transparent)]
+    Login(#[from] pgherd_login::error::LoginError),
+}
+
+fn build(
+    settings: Settings,
+    path: Option<PathBuf>,
+    started: Instant,
+) -> Result<(Arc<House>, pgherd_controller::driver::Driver), StartError> {
+    let cell = Arc::new(Cell::default());
+    let registry = Arc::new(Registry::default());
+    let settings = Arc::new(settings);
+    let keeper = Arc::new(Keeper::new(settings.clone())?);
+    let connector = plan::connector(&settings)?;
+    let (controller, driver) =
+        pgherd_controller::driver::new(plan::controller(&settings), cell.clone(), connector)
+            .map_err(|error| StartError::Io("state_dir".into(), error))?;
+    let workers = workers::start(settings.server.workers, &registry)
+        .map_err(|error| StartError::Io("worker threads".into(), error))?;
+    let hints = controller.clone();
+    let common = Common {
+        homes: workers.iter().map(|worker| worker.runtime.clone()).collect(),
+        hint: Box::new(move |node, hint| {
+            hints.hint(
+                node,
+                match hint {
+                    Hint::Refused => pgherd_failover::event::Hint::Refused,
+                    Hint::Lost => pgherd_failover::event::Hint::Reset,
+                },
+            );
+        }),
+    };
+    let pools = Pools::new(cell.clone(), keeper.clone(), common, keeper::max_servers(&settings));
+    let random = Box::new(|bytes: &mut [u8]| {
+        assert!(pgherd_login::random::fill(bytes), "the system has no random numbers");
+    });
+    let shared = Shared::new(cell, pools, keeper.clone(), random);
+    let door = Arc::new(Door::new(keeper.door()?)?);
+    let house = House {
+        started,
+        settings: RwLock::new(settings),
+        path,
+        keeper: RwLock::new(keeper),
+        door,
+        shared,
+        registry,
+        controller,
+        workers,
+    };
+    Ok((Arc::new(house), driver))
 }

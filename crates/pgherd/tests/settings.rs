@@ -168,6 +168,7 @@ fn the_environment_overrides() {
         ("PGHERD__NODE__PG_1__TAGS__NOFAILOVER", "true"),
         ("PGHERD__NODE__1__HOST", "b"),
         ("PGHERD__FAILOVER__TTL", "40"),
+        ("PGHERD__FAILOVER__FENCE_COMMAND", r#"["/bin/fence", "a, b"]"#),
         ("PGHERD__NOTIFY__0__KIND", "exec"),
         ("PGHERD__NOTIFY__0__COMMAND", "/bin/true, x"),
     ];
@@ -178,6 +179,7 @@ fn the_environment_overrides() {
     assert_eq!(s.nodes[1].host, "b");
     assert_eq!(s.failover.ttl, Duration::from_secs(40));
     assert_eq!(s.notify[0].command, ["/bin/true", "x"]);
+    assert_eq!(s.failover.fence_command, ["/bin/fence", "a, b"]);
     let shown = show::text(&s.values, &loaded.report.sources, true);
     assert!(shown.contains("# $PGHERD__POOL__MODE"), "{shown}");
     assert!(shown.contains("# t.toml:5"), "{shown}");
@@ -218,6 +220,8 @@ fn two_variables_are_enough_without_a_file() {
     assert_eq!(s.nodes[2].password.as_ref().map(|p| p.expose()), Some("p@ss"));
     assert_eq!(s.users[0].name, "app");
     assert!(!format!("{s:?}").contains("p@ss"), "Debug shows a secret");
+    assert!(!format!("{:?}", read(&LEAST.replace("'p'", "'p@ss'"))).contains("p@ss"), "Debug shows the file");
+    assert!(!format!("{:?}", env(&pairs)).contains("p%40ss"), "Debug shows the environment");
 }
 
 #[test]
@@ -301,11 +305,11 @@ fn included_files_come_behind() {
     );
     folder.file("conf.d/x.toml~", "nonsense", 0o600);
     folder.file("more.toml", "include = ['p.toml']\n", 0o600);
-    let report = load(Some(&main), &Environment::default()).err().expect("more.toml includes").render();
+    let report = load(Some(&main), &Environment::default()).expect_err("more.toml includes").render();
     assert!(report.contains("an included file cannot include others"), "{report}");
     folder.file("more.toml", "[cluster]\npassword_file = 'secret'\n", 0o600);
     folder.file("secret", "s3cret\n", 0o600);
-    let report = load(Some(&main), &Environment::default()).err().expect("two passwords").render();
+    let report = load(Some(&main), &Environment::default()).expect_err("two passwords").render();
     assert!(report.contains("say the same thing"), "{report}");
     folder.file("more.toml", "[[user]]\nname = 'x'\npassword_file = 'secret'\n", 0o600);
     let loaded =
@@ -346,7 +350,7 @@ fn files_that_cannot_be_read_are_told() {
         (folder.0.clone(), "is a directory"),
         (folder.0.join("none.toml"), "cannot be read: no such file or directory"),
     ] {
-        let text = load(Some(&path), &Environment::default()).err().expect("refused").render();
+        let text = load(Some(&path), &Environment::default()).expect_err("refused").render();
         assert!(text.contains(want), "{text}");
     }
 }

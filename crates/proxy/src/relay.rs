@@ -204,6 +204,7 @@ impl Session {
             self.worker.counters.reruns.add(1);
             return Ok(());
         }
+        desk.up.plan().suppress();
         let report = answer::lost(if replica { Stake::Transaction } else { stake }, &name, words.as_deref());
         desk.up.forget_kept();
         if let Some(pin) = pinned {

@@ -50,6 +50,11 @@ impl Flow {
         *self = Flow { left, skip };
     }
 
+    /// Whatever is still to come is dropped.
+    pub(crate) fn drop_rest(&mut self) {
+        self.skip = true;
+    }
+
     pub(crate) fn take(&mut self, available: usize, sink: &mut impl Sink) -> usize {
         let n = self.left.min(available);
         if self.skip {

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,7 +41,7 @@ fn binaries() -> PathBuf {
 /// PostgreSQL refuses to run as root; root's tests run it as `postgres`.
 fn command(program: &str) -> Command {
     let path = binaries().join(program);
-    let uid = fs::metadata("/proc/self").map(|data| std::os::unix::fs::MetadataExt::uid(&data));
+    let uid = fs::metadata("/proc/self").map(|data| data.uid());
     if uid.is_ok_and(|uid| uid == 0) {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(path);
@@ -196,6 +197,20 @@ impl Cluster {
         });
         fs::write(&kept, settings).expect("the file is written");
         fs::write(self.servers[index].data.join("standby.signal"), "").expect("the file is written");
+    }
+
+    /// Lets a running server speak TLS with this certificate and key, in PEM.
+    pub(crate) fn enable_tls(&self, index: usize, certificate: &str, key: &str) {
+        let data = &self.servers[index].data;
+        let owner = fs::metadata(data).expect("the data directory is there");
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = data.join(name);
+            fs::write(&path, text).expect("the file is written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its owner's alone");
+            std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).expect("the server's own");
+        }
+        self.sql(index, "ALTER SYSTEM SET ssl = on");
+        self.sql(index, "SELECT pg_reload_conf()");
     }
 
     /// Sends a signal to a server and all its children.

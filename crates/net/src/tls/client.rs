@@ -66,6 +66,11 @@ impl ClientTls {
         Ok(ClientTls { config: Arc::new(config) })
     }
 
+    /// The configuration itself, for whoever drives a handshake of their own.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
+    }
+
     /// Performs the client side of a handshake on a stream whose server has agreed to it. `host` is the name that was meant, not
     /// the address it resolved to. Not cancel safe: a dropped handshake ends the connection.
     ///

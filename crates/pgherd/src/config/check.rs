@@ -8,18 +8,18 @@ use crate::config::key::{Default, Kind, PathRule};
 use crate::config::source::Place;
 use crate::config::values::{Instance, Values};
 use crate::config::walk::cut;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Keys that must be given and are not.
 pub fn missing(values: &Values, report: &mut Report) {
+    // A value that was refused is not missing too.
+    let errors = report.faults.iter().filter(|fault| fault.code.is_error());
+    let refused: HashSet<String> = errors.filter_map(|fault| fault.key.clone()).collect();
     for instance in values.all() {
         for (key, setting) in instance.each() {
-            let refused = report.faults.iter().any(|fault| {
-                // A value that was refused is not missing too.
-                fault.code.is_error()
-                    && fault.key.as_deref() == Some(&format!("{}.{}", instance.section.name, key.name))
-            });
-            if let (Default::Required(example), None, false) = (key.default, setting, refused) {
+            let (Default::Required(example), None) = (key.default, setting) else { continue };
+            if !refused.contains(&format!("{}.{}", instance.section.name, key.name)) {
                 let text = format!("{} needs `{}`", instance.section.header(), key.name);
                 let fault = Fault::new(Code::Missing, instance.place.clone(), text);
                 let help = format!("for example {} = \"{example}\"", key.name);
@@ -60,7 +60,7 @@ fn about(instance: &Instance, key: &str, code: Code, text: impl Into<String>) ->
 }
 
 fn unique(values: &Values, section: &str, report: &mut Report) {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let reserved: &[&str] = if section == "listener" { &["primary", "replicas", "any"] } else { &[] };
     for instance in values.each(section) {
         let Some(name) = instance.label() else { continue };

@@ -1,10 +1,18 @@
 //! The process environment as a value, so that tests can bring their own.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Variables by name. Those that are not UTF-8 are left out: nothing here can use them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
+
+/// The names only: values may be passwords.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Environment {
     /// The environment of this process.

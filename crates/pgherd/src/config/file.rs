@@ -157,7 +157,7 @@ fn parse(
     // What the parser guessed behind a slip is no fault of its own: one line is told once.
     let mut told: Vec<usize> = Vec::new();
     let mut faults = Vec::new();
-    for error in errors {
+    for error in errors.into_iter().take(walk::MAX_FAULTS) {
         let span = error.span().unwrap_or(0..0);
         let line = source.position(span.start).0;
         if !told.contains(&line) {

@@ -1,9 +1,10 @@
 //! The texts settings were read from, and places in them.
 
+use std::fmt;
 use std::ops::Range;
 
 /// One file that was read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Source {
     /// Its path, as people know it.
     pub name: String,
@@ -30,6 +31,13 @@ impl Place {
             Place::Env(_) => (usize::MAX - 1, 0),
             Place::Nowhere => (usize::MAX, 0),
         }
+    }
+}
+
+/// The name only: the text may hold passwords.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

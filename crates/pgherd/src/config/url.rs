@@ -93,17 +93,16 @@ mod tests {
 
     #[test]
     fn takes_urls_apart() {
-        let url =
-            parse("postgres://a%40b:p%3Aw@db.example.com:6000/app?sslmode=require&application_name=x").ok();
-        let url = url.expect("a good URL");
+        let read = |text| parse(text).unwrap_or_else(|why| panic!("{text} {why}"));
+        let url = read("postgres://a%40b:p%3Aw@db.example.com:6000/app?sslmode=require&application_name=x");
         assert_eq!((url.host.as_str(), url.port), ("db.example.com", 6000));
         assert_eq!((url.user.as_deref(), url.password.as_deref()), (Some("a@b"), Some("p:w")));
         assert_eq!((url.database.as_deref(), url.sslmode.as_deref()), (Some("app"), Some("require")));
-        let url = parse("postgresql://[::1]").ok().expect("a good URL");
+        let url = read("postgresql://[::1]");
         assert_eq!((url.host.as_str(), url.port, url.user), ("::1", 5432, None));
-        let url = parse("postgres:///app?host=/run/postgresql").ok().expect("a good URL");
+        let url = read("postgres:///app?host=/run/postgresql");
         assert_eq!(url.host, "/run/postgresql");
-        let url = parse("postgres://%2Frun%2Fpg/app").ok().expect("a good URL");
+        let url = read("postgres://%2Frun%2Fpg/app");
         assert_eq!(url.host, "/run/pg");
     }
 

@@ -266,10 +266,16 @@ fn read_word(raw: &Raw, words: &'static [&'static str]) -> Result<Value, Misread
     }
 }
 
-/// The items of a list; text from the environment is cut at commas.
+/// The items of a list; text from the environment is a list in brackets or is cut at commas.
 fn items(raw: &Raw) -> Result<Vec<Raw>, Misread> {
     let items = match raw {
         Raw::List(items) => items.clone(),
+        Raw::Plain(text) if text.trim_start().starts_with('[') => {
+            match serde_json::from_str::<Vec<String>>(text) {
+                Ok(items) => items.into_iter().map(Raw::Text).collect(),
+                Err(_) => return Err(wrong_type("a list like [\"a\", \"b\"]")),
+            }
+        }
         Raw::Plain(text) => text
             .split(',')
             .map(str::trim)

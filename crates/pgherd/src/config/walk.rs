@@ -15,7 +15,9 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 /// Sections of one kind, at most; a bound for machines that write settings.
-const MAX_INSTANCES: usize = 10_000;
+const MAX_INSTANCES: usize = 1000;
+/// Faults told of one file, at most: nobody reads more, and each costs a look through the text.
+pub const MAX_FAULTS: usize = 1000;
 
 /// One file while it is read.
 #[derive(Debug)]
@@ -89,7 +91,9 @@ impl Walk<'_> {
     }
 
     fn fault(&mut self, fault: Fault) {
-        self.report.faults.push(fault);
+        if self.report.faults.len() < MAX_FAULTS {
+            self.report.faults.push(fault);
+        }
     }
 
     fn includes(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<(String, Place)> {
@@ -271,7 +275,9 @@ pub fn set(
             let text = format!("{}{said} {}", key.name, why.text);
             let mut fault = Fault::new(why.code, place, text).about(instance.section.name, key.name);
             fault.help = why.help;
-            report.faults.push(fault);
+            if report.faults.len() < MAX_FAULTS {
+                report.faults.push(fault);
+            }
         }
     }
 }

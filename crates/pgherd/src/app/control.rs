@@ -1,0 +1,257 @@
+//! The control thread: controller, janitor, HTTP, signals. Traffic cannot starve it: it has an event loop of its own.
+
+use crate::app::entrance;
+use crate::app::faces::Faces;
+use crate::app::keeper::{Keeper, max_servers};
+use crate::app::{House, plan};
+use crate::cli::run;
+use crate::config::file;
+use crate::config::reload;
+use pgherd_controller::driver::Driver;
+use pgherd_proxy::sweep;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// How long start-up waits for the first topology before it says so and goes on waiting.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
+
+/// How often a drain looks whether everybody has left.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// Time sessions have to say goodbye after their sockets were to be cut.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Runs until a signal ends the process.
+pub fn run(house: Arc<House>, driver: Driver) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "no event loop for the control thread");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(serve(house, driver));
+    // Tasks that still sleep are not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+}
+
+async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
+    let settings = house.settings.read().clone();
+    let (bound, mut signals) = match (entrance::bind(&settings), Signals::new()) {
+        (Ok(bound), Ok(signals)) => (bound, signals),
+        (Err(error), _) => return fail(&error),
+        (_, Err(error)) => return fail(&error),
+    };
+    let ready = Arc::new(AtomicBool::new(false));
+    let (entry, thinking) = (CancellationToken::new(), CancellationToken::new());
+    let controlling = tokio::spawn(driver.run(thinking.clone().cancelled_owned()));
+    let sweeping = tokio::spawn(sweep::run(house.shared.clone()));
+    let http = match faces(&house, &settings, &ready).await {
+        Ok(http) => http,
+        Err(error) => return fail(&error),
+    };
+    let places: Vec<String> = bound.iter().map(|bound| bound.place.clone()).collect();
+    if let Err(error) = entrance::open(house.clone(), bound, entry.clone()) {
+        return fail(&error);
+    }
+    tracing::info!(listeners = ?places, "listening");
+    let announcing = tokio::spawn(announce(house.clone(), ready.clone()));
+    loop {
+        // Every branch is cancel safe: a signal that is not taken now is taken the next time.
+        tokio::select! {
+            _ = signals.hangup.recv() => reload_settings(&house).await,
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.quit.recv() => break,
+        }
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    // The controller stops first and never starts anything while draining; listeners close; sessions leave as they become idle.
+    thinking.cancel();
+    entry.cancel();
+    ready.store(false, Ordering::Release);
+    announcing.abort();
+    let _ = controlling.await;
+    drain(&house, &mut signals, settings.server.shutdown_grace).await;
+    sweeping.abort();
+    http.cancel();
+    tracing::info!("pgherd ends");
+    ExitCode::SUCCESS
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    tracing::error!(%error, "pgherd cannot start");
+    ExitCode::FAILURE
+}
+
+async fn faces(
+    house: &Arc<House>,
+    settings: &crate::config::settings::Settings,
+    ready: &Arc<AtomicBool>,
+) -> Result<CancellationToken, crate::app::StartError> {
+    let stop = CancellationToken::new();
+    if let Some(address) = &settings.api.listen {
+        let fail = |error| crate::app::StartError::Io(format!("cannot listen on {address} (api)"), error);
+        let listener =
+            tokio::net::TcpListener::bind((address.host.as_str(), address.port)).await.map_err(fail)?;
+        let source = Arc::new(Faces::new(house.clone(), ready.clone()));
+        tokio::spawn(pgherd_admin::http::serve(listener, source, stop.clone().cancelled_owned()));
+    }
+    Ok(stop)
+}
+
+/// Tells the log and systemd when the topology is known.
+async fn announce(house: Arc<House>, ready: Arc<AtomicBool>) {
+    loop {
+        match house.controller.known(FIRST_LOOK).await {
+            Ok(snapshot) => {
+                ready.store(true, Ordering::Release);
+                let primary = snapshot.primary_node().map(|node| node.name.to_string());
+                let took = house.started.elapsed().as_millis();
+                tracing::info!(
+                    primary,
+                    replicas = snapshot.eligible_replicas().count(),
+                    "ready in {took} ms"
+                );
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+                return watchdog().await;
+            }
+            Err(error) => tracing::warn!(%error, "the topology is not known yet"),
+        }
+    }
+}
+
+/// Pets systemd's watchdog, when there is one.
+async fn watchdog() {
+    let Some(within) = sd_notify::watchdog_enabled() else { return };
+    let mut ticks = tokio::time::interval(within / 2);
+    loop {
+        ticks.tick().await;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+    }
+}
+
+/// Idle sessions leave, busy ones finish their transaction; after the grace period, or at a second signal, sockets are cut. Always ends.
+async fn drain(house: &House, signals: &mut Signals, grace: Duration) {
+    let cards = &house.shared.cards;
+    tracing::info!(sessions = cards.count(), grace = ?grace, "draining");
+    sweep::drain(&house.shared, false);
+    let until = Instant::now() + grace;
+    while cards.count() > 0 && Instant::now() < until {
+        tokio::select! {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            () = tokio::time::sleep(DRAIN_LOOK) => sweep::drain(&house.shared, false),
+        }
+    }
+    if cards.count() == 0 {
+        return;
+    }
+    tracing::warn!(sessions = cards.count(), "grace period is over");
+    sweep::drain(&house.shared, true);
+    let until = Instant::now() + LAST_WORDS;
+    while cards.count() > 0 && Instant::now() < until {
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+/// Reads the settings again and swaps what can be swapped; on any fault the old ones stay in force.
+async fn reload_settings(house: &Arc<House>) {
+    let began = sd_notify::NotifyState::monotonic_usec_now();
+    if let Ok(began) = began {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, began]);
+    }
+    if let Err(error) = reload_now(house).await {
+        tracing::error!(%error, "settings were not reloaded; the old ones stay in force");
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+async fn reload_now(house: &Arc<House>) -> Result<(), crate::app::StartError> {
+    let env = crate::config::environment::Environment::of_process();
+    let loaded = match file::load(house.path.as_deref(), &env) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            run::tell(&report);
+            let faults = std::io::Error::other("the settings have faults");
+            return Err(crate::app::StartError::Io("reload".into(), faults));
+        }
+    };
+    run::tell(&loaded.report);
+    let (old, new) = (house.settings.read().clone(), Arc::new(loaded.settings));
+    let changes = reload::compare(&old, &new);
+    for change in &changes {
+        tracing::info!(key = %change.key, "setting changed");
+    }
+    if let Some(notice) = reload::restart_notice(&changes) {
+        tracing::warn!("{notice}");
+    }
+    // TLS files are read again even when no setting changed: a renewed certificate has the same name.
+    let keeper = Arc::new(Keeper::new(new.clone())?);
+    keeper.inherit(&house.keeper.read());
+    house.door.reload(keeper.door()?);
+    house.shared.reload(keeper.clone());
+    house.shared.pools.redraw(keeper.clone(), max_servers(&new));
+    *house.keeper.write() = keeper;
+    *house.settings.write() = new.clone();
+    follow_nodes(house, &old, &new).await;
+    tracing::info!(changes = changes.len(), "settings reloaded");
+    Ok(())
+}
+
+/// Nodes that were added, removed or changed, and the controller's policy.
+async fn follow_nodes(
+    house: &House,
+    old: &crate::config::settings::Settings,
+    new: &crate::config::settings::Settings,
+) {
+    let controller = &house.controller;
+    let tell = |done: Result<(), pgherd_controller::error::ControlError>, what: &str| {
+        if let Err(error) = done {
+            tracing::warn!(%error, "reload: {what}");
+        }
+    };
+    tell(controller.reload(plan::policy(new)).await, "policy");
+    for node in &old.nodes {
+        let same = new.nodes.iter().find(|other| other.name == node.name);
+        if same.is_none_or(|same| plan::address(same) != plan::address(node)) {
+            tell(controller.remove_node(&node.name).await, &node.name);
+        }
+    }
+    for node in &new.nodes {
+        match old.nodes.iter().find(|other| other.name == node.name) {
+            Some(same) if plan::address(same) == plan::address(node) => {
+                if same.weight != node.weight {
+                    tell(controller.set_weight(&node.name, node.weight).await, &node.name);
+                }
+                if same.tags != node.tags {
+                    tell(controller.set_tags(&node.name, plan::tags(&node.tags)).await, &node.name);
+                }
+            }
+            _ => tell(controller.add_node(plan::node(node)).await, &node.name),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! What the process shows over HTTP.
+
+use crate::app::House;
+use pgherd_admin::source::{Change, Facts, Failover, Member, MemberRole, Read, Source};
+use pgherd_controller::view::View;
+use pgherd_failover::journal::Kind;
+use pgherd_metrics::expose::{Kind as Shape, Sheet, label_text};
+use pgherd_pool::pool::Stats;
+use pgherd_proxy::card::Doing;
+use pgherd_topology::lsn::Lsn;
+use pgherd_topology::node::{Address, NodeId, Role};
+use pgherd_topology::snapshot::Snapshot;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The view of this process.
+pub struct Faces {
+    house: Arc<House>,
+    ready: Arc<AtomicBool>,
+}
+
+impl Faces {
+    /// `ready` is set when listeners are bound and the topology is known.
+    pub fn new(house: Arc<House>, ready: Arc<AtomicBool>) -> Faces {
+        Faces { house, ready }
+    }
+
+    fn connections(&self) -> BTreeMap<NodeId, u32> {
+        let mut sum = BTreeMap::new();
+        for pool in self.house.shared.pools.all() {
+            let stats = pool.stats();
+            *sum.entry(pool.key.node).or_default() +=
+                u32::try_from(stats.idle + stats.active + stats.connecting).unwrap_or(u32::MAX);
+        }
+        sum
+    }
+}
+
+impl Source for Faces {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.house.shared.cell.load_full()
+    }
+
+    fn ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    fn alive(&self) -> bool {
+        // Whoever answers this runs on the control thread: it turns.
+        true
+    }
+
+    fn facts(&self) -> Facts {
+        let view = self.house.controller.status();
+        Facts {
+            scope: self.house.settings.read().cluster.name.clone(),
+            primary_since: view.primary.map(|_| view.time(view.primary_since)),
+            // Acting on a lost primary comes with the failover controller; until then this pgherd only advises.
+            auto_failover: false,
+            paused: false,
+        }
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let view = self.house.controller.status();
+        let connections = self.connections();
+        let settings = self.house.settings.read().clone();
+        let limit = |name: &str| {
+            let own = settings
+                .nodes
+                .iter()
+                .find(|node| node.name == name)
+                .and_then(|node| node.max_node_connections);
+            own.or(settings.pool.max_node_connections)
+        };
+        let member = |node: &pgherd_failover::member::Member| {
+            member(&view, node, connections.get(&node.id).copied().unwrap_or(0), limit(&node.spec.name))
+        };
+        view.nodes.iter().map(member).collect()
+    }
+
+    fn metrics(&self) -> String {
+        let mut sheet = Sheet::default();
+        self.house.registry.render_into(&mut sheet);
+        let snapshot = self.snapshot();
+        nodes(&mut sheet, &snapshot);
+        let name = |id: NodeId| {
+            snapshot.node(id).map_or_else(|| format!("node-{}", id.0), |node| node.name.to_string())
+        };
+        pools(&mut sheet, &self.house, name);
+        clients(&mut sheet, &self.house);
+        sheet.finish()
+    }
+
+    fn history(&self) -> Vec<Change> {
+        let view = self.house.controller.status();
+        let routed = view.journal.iter().filter(|line| line.entry.kind == Kind::Routed);
+        routed
+            .map(|line| Change {
+                timeline: view.timeline,
+                at: Lsn::default(),
+                reason: line.entry.text.clone(),
+                time: Some(line.time),
+                leader: Some(line.entry.name.to_string()),
+            })
+            .collect()
+    }
+}
+
+fn member(
+    view: &View,
+    node: &pgherd_failover::member::Member,
+    connections: u32,
+    limit: Option<u32>,
+) -> Member {
+    let leader = view.primary == Some(node.id);
+    let facts = node.facts.as_ref();
+    let (host, port) = match &node.spec.address {
+        Address::Tcp(host, port) | Address::Unix(host, port) => (host.to_string(), *port),
+    };
+    let state = match (node.answers(), node.role()) {
+        (false, _) | (_, Role::Unknown) => "unknown",
+        (true, Role::Primary) => "running",
+        (true, Role::Standby) => match facts.and_then(|facts| facts.receiver.as_ref()) {
+            Some(receiver) if receiver.streams() => "streaming",
+            _ => "in archive recovery",
+        },
+    };
+    let failover = match (leader, view.place(node.id)) {
+        (true, _) => Failover::Leader,
+        (false, Some(place)) => Failover::Candidate(u32::try_from(place).unwrap_or(u32::MAX)),
+        (false, None) => {
+            let why = view
+                .plan
+                .unfit
+                .iter()
+                .find(|(id, _)| *id == node.id)
+                .map_or("unknown", |(_, unfit)| unfit.word());
+            Failover::No(why.to_owned())
+        }
+    };
+    let read = match &node.ineligible {
+        _ if leader => Read::Write,
+        None => Read::Eligible,
+        Some(why) => Read::No { reason: why.to_string(), since: Some(view.time(node.judged_since)) },
+    };
+    Member {
+        name: node.spec.name.clone(),
+        role: if leader { MemberRole::Leader } else { MemberRole::Replica },
+        state: state.to_owned(),
+        api_url: None,
+        host,
+        port,
+        timeline: facts.map(|facts| facts.timeline),
+        received: facts.map(|facts| facts.received),
+        replayed: facts.map(|facts| facts.replayed),
+        replay_delay: node.lag_time,
+        tags: node.spec.tags.clone(),
+        read,
+        failover,
+        check_age: node.answered_at.map(|at| view.ago(at)),
+        connections,
+        connections_limit: limit,
+    }
+}
+
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
+}
+
+fn flag(is: bool) -> i64 {
+    i64::from(is)
+}
+
+fn nodes(sheet: &mut Sheet, snapshot: &Snapshot) {
+    sheet.family("pgherd_cluster_has_primary", Shape::Gauge, "1 while a primary is routed.");
+    sheet.level("", flag(snapshot.primary.is_some()));
+    sheet.family("pgherd_topology_epoch", Shape::Gauge, "Number of the published topology.");
+    sheet.level("", i64::try_from(snapshot.epoch).unwrap_or(i64::MAX));
+    sheet.family("pgherd_node_primary", Shape::Gauge, "1 for the routed primary.");
+    for node in &snapshot.nodes {
+        sheet.level(&label_text(&[("node", &*node.name)]), flag(snapshot.primary == Some(node.id)));
+    }
+    sheet.family("pgherd_node_eligible", Shape::Gauge, "1 while the node gets reads.");
+    for node in &snapshot.nodes {
+        sheet.level(&label_text(&[("node", &*node.name), ("use", "read")]), flag(node.ineligible.is_none()));
+    }
+    sheet.family("pgherd_node_ineligible", Shape::Gauge, "1 with the reason why the node gets no reads.");
+    for node in &snapshot.nodes {
+        if let Some(why) = &node.ineligible {
+            sheet.level(&label_text(&[("node", &*node.name), ("reason", why.word())]), 1);
+        }
+    }
+    sheet.family("pgherd_node_lag_bytes", Shape::Gauge, "Bytes the node is behind the primary.");
+    for node in &snapshot.nodes {
+        if let Some(lag) = node.lag_bytes {
+            sheet.level(&label_text(&[("node", &*node.name)]), i64::try_from(lag).unwrap_or(i64::MAX));
+        }
+    }
+    sheet.family("pgherd_node_lag_seconds", Shape::Gauge, "Replay delay of the node.");
+    for node in &snapshot.nodes {
+        if let Some(lag) = node.lag_time {
+            sheet.measure(&label_text(&[("node", &*node.name)]), seconds(lag));
+        }
+    }
+    sheet.family("pgherd_node_timeline", Shape::Gauge, "Timeline of the node.");
+    for node in &snapshot.nodes {
+        sheet.level(&label_text(&[("node", &*node.name)]), i64::from(node.timeline.0));
+    }
+}
+
+fn pools(sheet: &mut Sheet, house: &House, name: impl Fn(NodeId) -> String) {
+    let pools = house.shared.pools.all();
+    let rows: Vec<(String, Arc<str>, Arc<str>, Stats)> = pools
+        .iter()
+        .map(|pool| (name(pool.key.node), pool.key.database.clone(), pool.key.user.clone(), pool.stats()))
+        .collect();
+    sheet.family("pgherd_server_connections", Shape::Gauge, "Server connections by state.");
+    for (node, database, user, stats) in &rows {
+        for (state, count) in
+            [("idle", stats.idle), ("active", stats.active), ("connecting", stats.connecting)]
+        {
+            let labels =
+                [("node", node.as_str()), ("database", &**database), ("user", &**user), ("state", state)];
+            sheet.level(&label_text(&labels), i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+    sheet.family("pgherd_pool_waiting", Shape::Gauge, "Clients in line for a server.");
+    for (node, database, user, stats) in &rows {
+        let labels = [("node", node.as_str()), ("database", &**database), ("user", &**user)];
+        sheet.level(&label_text(&labels), i64::try_from(stats.waiting).unwrap_or(i64::MAX));
+    }
+    sheet.family("pgherd_pool_oldest_wait_seconds", Shape::Gauge, "How long the first in line has waited.");
+    for (node, database, user, stats) in &rows {
+        let labels = [("node", node.as_str()), ("database", &**database), ("user", &**user)];
+        sheet.measure(&label_text(&labels), seconds(stats.oldest_wait));
+    }
+    sheet.family(
+        "pgherd_pool_checkouts_total",
+        Shape::Counter,
+        "Servers handed to a session: transactions by node.",
+    );
+    for (node, database, user, stats) in &rows {
+        let labels = [("node", node.as_str()), ("database", &**database), ("user", &**user)];
+        sheet.count(&label_text(&labels), stats.checkouts);
+    }
+    sheet.family("pgherd_server_connects_total", Shape::Counter, "Attempts to connect to a server.");
+    for (node, database, user, stats) in &rows {
+        for (result, count) in [("ok", stats.connects), ("failed", stats.connect_failures)] {
+            let labels =
+                [("node", node.as_str()), ("database", &**database), ("user", &**user), ("result", result)];
+            sheet.count(&label_text(&labels), count);
+        }
+    }
+}
+
+fn clients(sheet: &mut Sheet, house: &House) {
+    let mut counts: BTreeMap<(Arc<str>, Arc<str>, Arc<str>, &'static str), i64> = BTreeMap::new();
+    house.shared.cards.each(|card| {
+        let state: Doing = card.doing().0;
+        *counts
+            .entry((card.listener.clone(), card.database.clone(), card.user.clone(), state.word()))
+            .or_default() += 1;
+    });
+    sheet.family("pgherd_client_connections", Shape::Gauge, "Client sessions by state.");
+    for ((listener, database, user, state), count) in &counts {
+        let labels =
+            [("listener", &**listener), ("database", &**database), ("user", &**user), ("state", state)];
+        sheet.level(&label_text(&labels), *count);
+    }
+    sheet.family("pgherd_clients_logging_in", Shape::Gauge, "Connections that are not authenticated yet.");
+    sheet.level("", i64::try_from(house.door.unauthenticated()).unwrap_or(i64::MAX));
+}

@@ -1,0 +1,148 @@
+//! From settings to the controller's own.
+
+use crate::app::StartError;
+use crate::config::settings::Settings;
+use crate::config::settings::node::Node;
+use crate::config::words::{FailoverStrategy, SslMode};
+use pgherd_controller::connector::{Connector, Plain};
+use pgherd_controller::secure::Secure;
+use pgherd_controller::settings::{Login, NodeSettings};
+use pgherd_failover::policy::{Limits, Policy, Spec, Strategy};
+use pgherd_net::tls::client::{ClientFiles, ClientTls, Verify};
+use pgherd_pool::sslmode::Ssl;
+use pgherd_topology::node::{Address, Tags};
+use std::sync::Arc;
+
+/// Where a node listens.
+pub fn address(node: &Node) -> Address {
+    if node.host.starts_with('/') {
+        Address::Unix(node.host.as_str().into(), node.port)
+    } else {
+        Address::Tcp(node.host.as_str().into(), node.port)
+    }
+}
+
+/// Encryption of server connections to a node.
+///
+/// # Errors
+/// TLS files that cannot be used.
+pub fn ssl(node: &Node) -> Result<Ssl, StartError> {
+    let mode = match node.ssl {
+        SslMode::Disable => pgherd_pool::sslmode::SslMode::Disable,
+        SslMode::Allow => pgherd_pool::sslmode::SslMode::Allow,
+        SslMode::Prefer => pgherd_pool::sslmode::SslMode::Prefer,
+        SslMode::Require => pgherd_pool::sslmode::SslMode::Require,
+        SslMode::VerifyCa => pgherd_pool::sslmode::SslMode::VerifyCa,
+        SslMode::VerifyFull => pgherd_pool::sslmode::SslMode::VerifyFull,
+    };
+    let identity = node.ssl_cert.as_deref().zip(node.ssl_key.as_deref());
+    Ok(Ssl::load(mode, ClientFiles { roots: node.ssl_root_cert.as_deref(), identity })?)
+}
+
+fn login(node: &Node) -> Login {
+    let word = node.ssl.word();
+    Login {
+        user: node.user.as_str().into(),
+        password: node.password.as_ref().map(|password| password.expose().into()),
+        database: node.database.as_str().into(),
+        ssl: pgherd_controller::settings::SslMode::from_word(word).unwrap_or_default(),
+    }
+}
+
+/// A node as the control plane wants it.
+pub fn node(node: &Node) -> NodeSettings {
+    let spec = Spec {
+        name: node.name.as_str().into(),
+        address: address(node),
+        weight: node.weight,
+        region: node.region.as_str().into(),
+        tags: tags(&node.tags),
+        limits: Limits { max_lag: node.max_lag_seconds, max_lag_bytes: node.max_lag_bytes },
+    };
+    NodeSettings { spec, login: login(node) }
+}
+
+/// A node's marks.
+pub fn tags(tags: &crate::config::settings::node::Tags) -> Tags {
+    Tags {
+        noloadbalance: tags.noloadbalance,
+        nofailover: tags.nofailover,
+        nosync: tags.nosync,
+        clonefrom: tags.clonefrom,
+        replicatefrom: tags.replicatefrom.as_deref().map(Arc::from),
+        failover_priority: tags.failover_priority,
+    }
+}
+
+/// What the controller decides by.
+pub fn policy(settings: &Settings) -> Policy {
+    let (health, failover) = (&settings.health, &settings.failover);
+    Policy {
+        health_check_interval: health.health_check_interval,
+        fast_check_interval: health.fast_check_interval,
+        lag_check_interval: health.lag_check_interval,
+        health_check_timeout: health.health_check_timeout,
+        threshold: health.consecutive_failures_threshold,
+        max_lag: health.max_lag_threshold,
+        max_lag_bytes: health.max_lag_bytes,
+        auto_remediate: health.auto_remediate,
+        auto_discover: health.auto_discover,
+        strategy: match failover.failover_strategy {
+            _ if !failover.enable_auto_failover => Strategy::Manual,
+            FailoverStrategy::Automatic => Strategy::Automatic,
+            FailoverStrategy::Supervised => Strategy::Supervised,
+            FailoverStrategy::Manual => Strategy::Manual,
+        },
+        min_replicas_for_failover: failover.min_replicas_for_failover,
+        maximum_lag_on_failover: failover.maximum_lag_on_failover,
+        ..Policy::default()
+    }
+}
+
+/// Everything the controller is configured with.
+pub fn controller(settings: &Settings) -> pgherd_controller::settings::Settings {
+    let cluster = &settings.cluster;
+    let word = settings.nodes.first().map_or("prefer", |node| node.ssl.word());
+    pgherd_controller::settings::Settings {
+        nodes: settings.nodes.iter().map(node).collect(),
+        login: Login {
+            user: cluster.user.as_str().into(),
+            password: cluster.password.as_ref().map(|password| password.expose().into()),
+            database: cluster.database.as_str().into(),
+            ssl: pgherd_controller::settings::SslMode::from_word(word).unwrap_or_default(),
+        },
+        policy: policy(settings),
+        state_dir: settings.server.state_dir.clone(),
+    }
+}
+
+/// How the controller connects: with TLS when any node asks for it.
+///
+/// # Errors
+/// TLS files that cannot be used.
+pub fn connector(settings: &Settings) -> Result<Arc<dyn Connector>, StartError> {
+    let Some(node) = settings.nodes.iter().find(|node| node.ssl != SslMode::Disable) else {
+        return Ok(Arc::new(Plain));
+    };
+    let identity = node.ssl_cert.as_deref().zip(node.ssl_key.as_deref());
+    let load = |verify| -> Result<Option<ClientTls>, StartError> {
+        let roots = node.ssl_root_cert.as_deref();
+        if verify != Verify::Nothing && roots.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(ClientTls::load(verify, ClientFiles { roots, identity })?))
+    };
+    let (nothing, issuer, host) =
+        (load(Verify::Nothing)?, load(Verify::Issuer)?, load(Verify::IssuerAndHost)?);
+    Ok(Arc::new(Secure::new(Box::new(move |mode| {
+        use pgherd_controller::settings::SslMode as Mode;
+        let tls = match mode {
+            Mode::Disable => return None,
+            Mode::Allow | Mode::Prefer => nothing.as_ref(),
+            Mode::Require => issuer.as_ref().or(nothing.as_ref()),
+            Mode::VerifyCa => issuer.as_ref(),
+            Mode::VerifyFull => host.as_ref(),
+        };
+        tls.map(ClientTls::config)
+    }))))
+}
