@@ -10,10 +10,12 @@ async fn writes_through_5000_lose_and_invent_nothing() {
     let stand = Stand::start(&[("pool", "max_pool_size = 3")]).await.unwrap();
     stand.fill(2).await.unwrap();
     let mut acknowledged = 0;
+    // A thread per client: pgbench prepares with blocking calls, and a thread that waits for a server on behalf of one client
+    // cannot end the transaction of another that holds it.
     for mode in ["simple", "extended", "prepared"] {
         let port = stand.front().ports().primary;
         let report = stand
-            .pgbench(port, &["-n", "-b", "tpcb-like", "-M", mode, "-c", "8", "-j", "2", "-T", "4"])
+            .pgbench(port, &["-n", "-b", "tpcb-like", "-M", mode, "-c", "8", "-j", "8", "-T", "4"])
             .await;
         let report = report.unwrap();
         let processed = number(&report, PROCESSED).unwrap();
