@@ -52,14 +52,15 @@ impl Judge<'_> {
         peer: &Peer,
     ) -> Result<ClientSecret, Stop> {
         let user = self.settings.users.lookup(name);
-        let secret = if self.settings.trusted.contains(peer) {
+        let (method, trusted) = self.settings.rule(name);
+        let secret = if trusted.contains(peer) {
             match user.as_ref().map(|user| &user.secret) {
                 Some(Secret::Plain(password)) => ClientSecret::Password(password.clone()),
                 Some(Secret::Md5(hash)) => ClientSecret::Md5(hash.clone()),
                 Some(Secret::Scram(_) | Secret::None) | None => ClientSecret::None,
             }
         } else {
-            match self.settings.method {
+            match method {
                 Method::Password => self.password(stream, name, user).await?,
                 Method::Md5 if self.hashes(user.as_deref()) => self.md5(stream, name, user).await?,
                 Method::Md5 | Method::ScramSha256 => self.scram(stream, name, user).await?,
