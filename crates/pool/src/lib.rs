@@ -15,3 +15,4 @@ pub mod scram;
 pub mod server;
 pub mod shelf;
 pub mod sslmode;
+pub mod stats;

@@ -64,27 +64,6 @@ pub enum Hint {
     Lost,
 }
 
-/// Numbers of one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Servers on the shelf.
-    pub idle: usize,
-    /// Servers that belong to a session or are being reset.
-    pub active: usize,
-    /// Connects under way.
-    pub connecting: usize,
-    /// Sessions in line.
-    pub waiting: usize,
-    /// How long the oldest of them has waited.
-    pub oldest_wait: Duration,
-    /// Servers handed out so far.
-    pub checkouts: u64,
-    /// Connections made so far.
-    pub connects: u64,
-    /// Attempts that failed so far.
-    pub connect_failures: u64,
-}
-
 pub(crate) struct Inner<B> {
     pub(crate) shelf: Shelf<Server<B>, Waiter<B>>,
     /// Connections that exist or are being made.
@@ -114,9 +93,9 @@ pub struct Pool<B> {
     pub(crate) epoch: AtomicU64,
     closed: AtomicBool,
     parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
-    checkouts: Vec<pgherd_metrics::counter::Counter>,
-    connects: pgherd_metrics::counter::Counter,
-    connect_failures: pgherd_metrics::counter::Counter,
+    pub(crate) checkouts: Vec<pgherd_metrics::counter::Counter>,
+    pub(crate) connects: pgherd_metrics::counter::Counter,
+    pub(crate) connect_failures: pgherd_metrics::counter::Counter,
 }
 
 impl<B> std::fmt::Debug for Pool<B> {
@@ -380,23 +359,6 @@ impl<B: Baggage> Pool<B> {
 
     pub(crate) fn abandon(&self, home: usize, ticket: crate::shelf::Ticket) -> bool {
         self.inner.lock().shelf.abandon(home, ticket)
-    }
-
-    /// Numbers of this moment.
-    pub fn stats(&self) -> Stats {
-        let inner = self.inner.lock();
-        let now = Instant::now();
-        let oldest = inner.shelf.waiters().map(|waiter| now.saturating_duration_since(waiter.since)).max();
-        Stats {
-            idle: inner.shelf.idle(),
-            active: inner.total - inner.connecting - inner.shelf.idle(),
-            connecting: inner.connecting,
-            waiting: inner.shelf.waiting(),
-            oldest_wait: oldest.unwrap_or_default(),
-            checkouts: self.checkouts.iter().map(|counter| counter.get()).sum(),
-            connects: self.connects.get(),
-            connect_failures: self.connect_failures.get(),
-        }
     }
 }
 

@@ -56,10 +56,12 @@ impl Session {
     pub(crate) async fn acquire(&mut self, demand: Demand) -> Result<Result<Held, Unserved>, End> {
         if let Ok(way) = self.way(demand)
             && let Some(pool) = self.pool(way.node)
-            && let Some(server) = pool.try_checkout(self.worker.home, self.machine.settings().digest())
-            && !pool.wants_check(&server)
+            && let Some(mut server) = pool.try_checkout(self.worker.home, self.machine.settings().digest())
         {
-            return Ok(Ok(self.hold(server, pool, &way)));
+            if !pool.wants_check(&server) || Box::pin(pgherd_pool::exchange::check(&mut server)).await {
+                return Ok(Ok(self.hold(server, pool, &way)));
+            }
+            pool.lost(server);
         }
         Box::pin(self.acquire_slowly(demand)).await
     }

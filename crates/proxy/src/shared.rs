@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use pgherd_metrics::counter::Counter;
 use pgherd_metrics::latency::Latency;
 use pgherd_metrics::registry::Registry;
+use pgherd_pool::exchange::Parameters;
 use pgherd_pool::pools::Pools;
 use pgherd_pool::server::Baggage;
 use pgherd_route::choose::{Policy, Reason};
@@ -100,7 +101,10 @@ pub struct Worker {
 }
 
 /// Startup settings that a server has accepted, with what it reported for them; see `welcome`.
-pub(crate) type Welcomes = HashMap<(Arc<str>, Arc<str>, u64), Arc<Vec<(Box<[u8]>, Box<[u8]>)>>>;
+pub(crate) type Welcomes = HashMap<(Arc<str>, Arc<str>, u64), Arc<Parameters>>;
+
+/// Fills bytes with what nobody can guess.
+pub type Random = Box<dyn Fn(&mut [u8]) + Send + Sync>;
 
 /// What all sessions share.
 pub struct Shared {
@@ -117,7 +121,7 @@ pub struct Shared {
     /// What a choice of node depends on.
     pub policy: ArcSwap<Policy>,
     /// Makes secrets.
-    pub random: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub random: Random,
     pub(crate) welcomes: Mutex<Welcomes>,
     started: Instant,
     now: AtomicU64,
@@ -135,7 +139,7 @@ impl Shared {
         cell: Arc<Cell>,
         pools: Arc<Pools<Carried>>,
         steward: Arc<dyn Steward>,
-        random: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+        random: Random,
     ) -> Arc<Shared> {
         Arc::new(Shared {
             cell,
