@@ -103,13 +103,19 @@ impl Machine {
         Verdict::Skip
     }
 
-    /// The server was lost while nothing was asked of it: the session goes on without one.
-    pub fn lose_quietly(&mut self) {
+    /// The server was lost while nothing was asked of it: the session goes on without one. Returns false when a message of its own accord was half-way to the
+    /// client: then the connection must end.
+    #[must_use]
+    pub fn lose_quietly(&mut self) -> bool {
+        if self.is_mid_reply() {
+            return false;
+        }
         self.up.drop_rest();
         (self.server, self.begun, self.fatal) = (None, None, None);
         (self.batch, self.copy_in, self.uncertain) = (false, false, false);
         self.forget_changes();
         self.status = Status::Idle;
+        true
     }
 
     pub(crate) fn doomed_request(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Verdict {
