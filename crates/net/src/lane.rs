@@ -74,7 +74,10 @@ impl Lane {
     }
 
     /// From now on what is written is kept, so that it can be shown again; up to one full buffer.
+    ///
+    /// What was decided before is not part of it: it was answered without a server, and must not be shown twice.
     pub fn keep(&mut self) {
+        self.carry_out();
         self.keeping = true;
     }
 
