@@ -2,20 +2,24 @@
 //! transaction (the "virtual abort" of the design).
 
 use crate::begin::{Control, control};
+use crate::extended::duplicate;
 use crate::machine::{Machine, Verdict, answer};
+use crate::pending::Fate;
 use crate::simple::complete;
 use crate::step::Sink;
 use pgherd_wire::backend::Status;
-use pgherd_wire::frame::{Header, c_string};
-use pgherd_wire::frontend::{BindNames, Target, query_text, tag};
+use pgherd_wire::frame::Header;
+use pgherd_wire::frontend::{BindNames, Parse, Target, query_text, tag};
 use pgherd_wire::sqlstate::code;
 use pgherd_wire::write::{self, Report, Severity};
 
 /// Where the client is in its doomed block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doomed {
-    /// The present extended batch ends the block: its statement is COMMIT or ROLLBACK.
-    ends: bool,
+    /// Why, when the client could not be told yet.
+    report: Option<Box<Report>>,
+    /// The portal bound last in this batch would end the block.
+    bound: bool,
     /// ROLLBACK was executed in this batch.
     ended: bool,
     /// The batch was refused: skip to Sync.
@@ -24,52 +28,42 @@ pub struct Doomed {
 
 impl Machine {
     /// The server was lost. What was owed is answered with `report`; when a transaction block was open, it stays open and failed until the client ends it.
+    /// When nothing was owed, the first request of the failed block is answered with `report`.
     /// Returns false when that cannot be told in the protocol (a reply was half-way): then the connection must end.
     pub fn lose_server(&mut self, report: &Report, down: &mut impl Sink) -> bool {
         if self.is_mid_reply() {
             return false;
         }
-        let mut owed = std::mem::take(&mut self.owed);
-        // Only the first unanswered unit up to its Sync is answered here; what was pipelined behind it never ran and is answered likewise.
         let block = self.status != Status::Idle;
-        let mut units = 0usize;
-        let mut open_unit = false;
-        while let Some(one) = owed.pop() {
-            if one.fate == crate::pending::Fate::Swallow {
-                self.undo(one);
-                continue;
-            }
-            use crate::pending::Kind;
-            match one.kind {
-                Kind::Query | Kind::Function | Kind::Sync => {
-                    units += 1;
-                    open_unit = false;
-                }
-                _ => open_unit = true,
-            }
-            self.undo(one);
-        }
         let status = if block { Status::Failed } else { Status::Idle };
-        for _ in 0..units {
+        let mut owed = std::mem::take(&mut self.owed);
+        let forwarded = || owed.iter().filter(|one| one.fate != Fate::Swallow);
+        let units = forwarded().filter(|one| one.kind.ends_unit()).count();
+        // Requests without their Sync: skip to it.
+        let open = self.batch && units == 0 || forwarded().last().is_some_and(|one| !one.kind.ends_unit());
+        // An error was told already in the first unit: it only lacks its end.
+        let told = self.failed;
+        for unit in 0..units {
             answer(down, |out| {
-                report.write(out);
+                if unit > 0 || !told {
+                    report.write(out);
+                }
                 write::ready(out, status);
             });
         }
-        if open_unit || self.batch && units == 0 {
+        if open && (units > 0 || !told) {
             answer(down, |out| report.write(out));
         }
-        // Extended requests without their Sync: skip to it.
-        self.discard = open_unit || (self.batch && units == 0);
-        self.forget_changes();
-        self.up.drop_rest();
-        (self.server, self.begun, self.fatal) = (None, None, None);
-        (self.batch, self.copy_in) = (false, false);
-        (self.failed, self.rolled_back, self.committed) = (false, false, false);
-        self.uncertain = false;
+        owed.clear(|one| self.undo(one));
+        self.owed = owed;
+        self.forget_server();
         self.status = status;
-        self.doomed = block.then_some(Doomed { refused: self.discard, ..Doomed::default() });
-        self.discard = self.discard && !block;
+        if block {
+            let untold = (units == 0 && !open).then(|| Box::new(report.clone()));
+            self.doomed = Some(Doomed { refused: open, report: untold, ..Doomed::default() });
+        } else {
+            self.discard = open;
+        }
         true
     }
 
@@ -110,29 +104,26 @@ impl Machine {
         if self.is_mid_reply() {
             return false;
         }
-        self.up.drop_rest();
-        (self.server, self.begun, self.fatal) = (None, None, None);
-        (self.batch, self.copy_in, self.uncertain) = (false, false, false);
-        self.forget_changes();
+        self.forget_server();
         self.status = Status::Idle;
         true
     }
 
     pub(crate) fn doomed_request(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Verdict {
-        let doomed = self.doomed.unwrap_or_default();
+        let refused = self.doomed.as_ref().is_some_and(|doomed| doomed.refused);
         match frame.tag {
-            tag::QUERY if !doomed.refused => self.doomed_query(query_text(body), down),
-            tag::FUNCTION_CALL if !doomed.refused => self.refuse_doomed(down, true),
+            tag::QUERY if !refused => self.doomed_query(query_text(body), down),
+            tag::FUNCTION_CALL if !refused => self.refuse_doomed(down, true),
             tag::SYNC => self.doomed_sync(down),
             tag::FLUSH | tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => {}
-            _ if doomed.refused => {}
+            _ if refused => {}
             _ => self.doomed_extended(frame.tag, body, down),
         }
         Verdict::Skip
     }
 
     fn doomed_query(&mut self, text: &[u8], down: &mut impl Sink) {
-        if matches!(control(text), Some(Control::Commit | Control::Rollback)) {
+        if ends(text) {
             self.doomed = None;
             self.status = Status::Idle;
             complete(down, b"ROLLBACK", Status::Idle);
@@ -142,59 +133,116 @@ impl Machine {
     }
 
     fn doomed_sync(&mut self, down: &mut impl Sink) {
-        if self.doomed.take_if(|doomed| doomed.ended).is_some() {
-            self.status = Status::Idle;
-        }
-        if let Some(doomed) = self.doomed.as_mut() {
-            *doomed = Doomed::default();
+        match self.doomed.take_if(|doomed| doomed.ended) {
+            Some(_) => self.status = Status::Idle,
+            None => {
+                if let Some(doomed) = self.doomed.as_mut() {
+                    (doomed.refused, doomed.bound) = (false, false);
+                }
+            }
         }
         let status = self.status;
         answer(down, |out| write::ready(out, status));
     }
 
+    /// PostgreSQL lets through what ends the block; so do we, without it.
     fn doomed_extended(&mut self, kind: u8, body: &[u8], down: &mut impl Sink) {
-        let ends = |text: &[u8]| matches!(control(text), Some(Control::Commit | Control::Rollback));
-        let named = |name: &[u8]| self.names.get(name).is_some_and(|statement| ends(statement.query()));
-        let mut doomed = self.doomed.unwrap_or_default();
+        let bound = self.doomed.as_ref().is_some_and(|doomed| doomed.bound);
         let allowed = match kind {
-            tag::PARSE => c_string(body).is_some_and(|(_, rest)| ends(query_text(rest))),
-            tag::BIND => BindNames::view(body).is_some_and(|names| doomed.ends || named(names.statement)),
-            tag::DESCRIBE => doomed.ends && matches!(Target::view(body), Some(Target::Portal(_))),
+            tag::PARSE => return self.doomed_parse(body, down),
+            tag::BIND => BindNames::view(body).is_some_and(|names| self.names_an_end(names.statement)),
+            tag::DESCRIBE => match Target::view(body) {
+                Some(Target::Statement(name)) => self.names_an_end(name),
+                target => bound && target.is_some(),
+            },
             tag::CLOSE => true,
-            _ => doomed.ends,
+            _ => bound,
         };
         if !allowed {
-            doomed.refused = true;
-            self.doomed = Some(doomed);
             return self.refuse_doomed(down, false);
         }
-        match kind {
-            tag::PARSE => answer(down, |out| out.extend_from_slice(&write::PARSE_COMPLETE)),
-            tag::BIND => answer(down, |out| out.extend_from_slice(b"2\0\0\0\x04")),
-            tag::DESCRIBE => answer(down, |out| out.extend_from_slice(b"n\0\0\0\x04")),
-            tag::CLOSE => {
-                if let Some(Target::Statement(name)) = Target::view(body) {
+        if let Some(doomed) = self.doomed.as_mut() {
+            doomed.bound |= kind == tag::BIND;
+            doomed.ended |= kind == tag::EXECUTE;
+        }
+        match (kind, Target::view(body)) {
+            (tag::BIND, _) => answer(down, |out| write::frame(out, b'2', |_| {})),
+            (tag::DESCRIBE, target) => answer(down, |out| {
+                if let Some(Target::Statement(_)) = target {
+                    // No parameters.
+                    write::frame(out, b't', |out| out.extend_from_slice(&[0, 0]));
+                }
+                write::frame(out, b'n', |_| {});
+            }),
+            (tag::CLOSE, target) => {
+                if let Some(Target::Statement(name)) = target {
                     self.names.remove(name);
                 }
                 answer(down, |out| out.extend_from_slice(&write::CLOSE_COMPLETE));
             }
-            _ => {
-                doomed.ended = true;
-                answer(down, |out| write::command_complete(out, b"ROLLBACK"));
-            }
+            _ => answer(down, |out| write::command_complete(out, b"ROLLBACK")),
         }
-        doomed.ends |= kind != tag::CLOSE;
-        self.doomed = Some(doomed);
+    }
+
+    fn doomed_parse(&mut self, body: &[u8], down: &mut impl Sink) {
+        let Some(view) = Parse::view(body).filter(|view| ends(view.query)) else {
+            return self.refuse_doomed(down, false);
+        };
+        if self.names.get(view.name).is_some() {
+            self.skip_doomed();
+            return answer(down, |out| duplicate(view.name).write(out));
+        }
+        if view.name.is_empty() {
+            self.unnamed.replace(view.rest);
+            self.unnamed_effects = None;
+        } else {
+            self.names.insert(view.name.into(), self.texts.intern(view.rest));
+        }
+        answer(down, |out| out.extend_from_slice(&write::PARSE_COMPLETE));
+    }
+
+    /// The statement of this name ends a transaction block.
+    fn names_an_end(&self, name: &[u8]) -> bool {
+        match name {
+            b"" => self.unnamed.serial != 0 && ends(query_text(&self.unnamed.rest)),
+            _ => self.names.get(name).is_some_and(|statement| ends(statement.query())),
+        }
+    }
+
+    fn skip_doomed(&mut self) {
+        if let Some(doomed) = self.doomed.as_mut() {
+            doomed.refused = true;
+        }
     }
 
     fn refuse_doomed(&mut self, down: &mut impl Sink, ready: bool) {
-        let message = "current transaction is aborted, commands ignored until end of transaction block";
-        let report = Report::new(Severity::Error, code::IN_FAILED_SQL_TRANSACTION, message);
-        answer(down, |out| {
-            report.write(out);
-            if ready {
-                write::ready(out, Status::Failed);
-            }
-        });
+        if !ready {
+            self.skip_doomed();
+        }
+        match self.doomed.as_mut().and_then(|doomed| doomed.report.take()) {
+            None => refuse(down, ready),
+            Some(report) => answer(down, |out| {
+                report.write(out);
+                if ready {
+                    write::ready(out, Status::Failed);
+                }
+            }),
+        }
     }
+}
+
+fn ends(text: &[u8]) -> bool {
+    matches!(control(text), Some(Control::Commit | Control::Rollback))
+}
+
+/// What PostgreSQL says in a failed block.
+pub(crate) fn refuse(down: &mut impl Sink, ready: bool) {
+    let message = "current transaction is aborted, commands ignored until end of transaction block";
+    let report = Report::new(Severity::Error, code::IN_FAILED_SQL_TRANSACTION, message);
+    answer(down, |out| {
+        report.write(out);
+        if ready {
+            write::ready(out, Status::Failed);
+        }
+    });
 }

@@ -1,10 +1,12 @@
 //! Requests of the extended protocol: Parse, Bind, Describe, Execute, Close, Sync (documentation, chapter 55.2.3).
 
-use crate::effect::effects;
-use crate::machine::{MAX_PREPARED, Machine, Verdict, answer};
+use crate::effect::{Effects, effects};
+use crate::loss::ending;
+use crate::machine::{Bound, MAX_HELD, MAX_PREPARED, Machine, Verdict, answer};
 use crate::pending::{Fate, Kind, Owed, Undo};
 use crate::pin::Pin;
 use crate::prepared::{SERVER_PREFIX, Statement};
+use crate::server::Knowledge;
 use crate::step::{Halt, Sink};
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::{HEADER_LEN, Header, c_string};
@@ -28,17 +30,15 @@ impl Machine {
             return Verdict::Stop(Halt::Server(self.extended_demand(frame, body)));
         }
         self.prelude(up);
-        self.close_evicted(up);
+        if !self.batch {
+            self.close_evicted(up);
+        }
         self.batch = true;
         match frame.tag {
             tag::PARSE => self.parse(frame, body, up, down),
             tag::BIND => self.bind(frame, body, up),
-            tag::DESCRIBE => self.describe(frame, body, up),
-            tag::EXECUTE => {
-                let effects = self.bound.clone();
-                self.owe(Kind::Execute).effects = effects;
-                Verdict::Pass
-            }
+            tag::DESCRIBE => self.describe(body, up),
+            tag::EXECUTE => self.execute(body),
             // Close, what is left of it: of a portal, or malformed.
             _ => {
                 self.owe(Kind::Close);
@@ -76,17 +76,15 @@ impl Machine {
             return Verdict::Skip;
         }
         self.prelude(up);
+        self.batch = false;
         self.owe(Kind::Sync);
         Verdict::Pass
     }
 
     /// Statements that made room for others are closed before a new batch, never within the one that might still use them.
     fn close_evicted(&mut self, up: &mut impl Sink) {
-        if self.batch || !self.owed.is_empty() {
-            return;
-        }
         let Some(server) = self.server.as_mut() else { return };
-        for id in std::mem::take(&mut server.evicted) {
+        for id in server.take_evicted() {
             let name = format!("pgherd_{id}");
             up.compose(|out| write::close_statement(out, name.as_bytes()));
             self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
@@ -97,10 +95,16 @@ impl Machine {
     fn close_here(&mut self, body: &[u8], down: &mut impl Sink) -> bool {
         let Some(Target::Statement(name)) = Target::view(body) else { return false };
         let undo = if name.is_empty() {
-            self.unnamed.clear();
-            Undo::Nothing
+            Undo::Dropped(self.unnamed.clear())
         } else {
-            self.names.remove(name).map_or(Undo::Nothing, |statement| Undo::Closed(name.into(), statement))
+            match self.names.remove(name) {
+                Some(statement) => Undo::Closed(name.into(), statement),
+                // A pinned session may have statements that only its server knows: too large ones, and those of SQL's PREPARE.
+                None if self.pin.is_some() && self.is_attached() && !name.starts_with(SERVER_PREFIX) => {
+                    return false;
+                }
+                None => Undo::Nothing,
+            }
         };
         self.fake(Kind::Close, undo, down);
         true
@@ -117,7 +121,7 @@ impl Machine {
         let whole = HEADER_LEN + body.len() == frame.total;
         let Some(view) = Parse::view(body).filter(|_| whole) else {
             if frame.total > MAX_PREPARED {
-                return self.parse_large(body);
+                return self.parse_large(frame, body, up);
             }
             // Malformed: the server says so in its own words.
             self.owe(Kind::Parse);
@@ -146,58 +150,62 @@ impl Machine {
         up: &mut impl Sink,
         down: &mut impl Sink,
     ) -> Verdict {
-        if self.names.contains_key(view.name) {
-            let name = String::from_utf8_lossy(view.name);
-            let message = format!("prepared statement \"{name}\" already exists");
-            return self.refuse(
-                Kind::Parse,
-                Report::new(Severity::Error, code::DUPLICATE_PREPARED_STATEMENT, message),
-                frame,
-                up,
-            );
+        if self.names.get(view.name).is_some() {
+            return self.refuse(Kind::Parse, duplicate(view.name), up);
         }
-        if self.names.len() >= self.limits.max_client_statements {
+        if self.names.is_full(self.limits.max_client_statements, frame.total) {
             let report = Report::new(Severity::Error, "53200", "out of memory")
                 .detail(format!("The client has {} prepared statements.", self.names.len()))
                 .hint("Close statements that are not used any more.");
-            return self.refuse(Kind::Parse, report, frame, up);
+            return self.refuse(Kind::Parse, report, up);
         }
         let statement = self.texts.intern(view.rest);
         self.names.insert(view.name.into(), statement.clone());
         let undo = Undo::Named(view.name.into());
         let Some(server) = self.server.as_mut() else { return Verdict::Skip };
-        let known = server.knows(statement.id);
-        if known && self.status != Status::Failed {
+        let knowledge = server.knows(statement.id, self.limits.max_prepared_statements);
+        if knowledge == Knowledge::Yes && self.status != Status::Failed {
             self.fake(Kind::Parse, undo, down);
             return Verdict::Skip;
         }
-        up.compose(|out| write::parse(out, &statement.name, view.rest));
-        if !known {
-            server.learn(statement.id, self.limits.max_prepared_statements);
-        }
-        let owed = self.owe(Kind::Parse);
-        owed.undo = undo;
-        owed.learned = if known { 0 } else { statement.id };
+        // In a failed block only PostgreSQL knows which statements it accepts, so it must prepare this one afresh.
+        self.prepare(&statement, knowledge, Fate::Forward, up).undo = undo;
         Verdict::Skip
     }
 
     /// A Parse too large to remember goes on as it is, and its session keeps the server, where the client's own name is then known.
-    fn parse_large(&mut self, front: &[u8]) -> Verdict {
+    fn parse_large(&mut self, frame: Header, front: &[u8], up: &mut impl Sink) -> Verdict {
+        debug_assert!(frame.total > MAX_PREPARED);
+        let name = c_string(front).map_or(&[][..], |(name, _)| name);
+        if name.starts_with(SERVER_PREFIX) {
+            let text = String::from_utf8_lossy(name);
+            let message =
+                format!("prepared statement \"{text}\" is too long for a name that begins with \"pgherd_\"");
+            return self.refuse(
+                Kind::Parse,
+                Report::new(Severity::Error, code::FEATURE_NOT_SUPPORTED, message),
+                up,
+            );
+        }
+        if self.names.get(name).is_some() {
+            return self.refuse(Kind::Parse, duplicate(name), up);
+        }
         self.pin_for(Pin::LargeStatement);
-        if c_string(front).is_some_and(|(name, _)| name.is_empty()) {
-            self.unnamed.clear();
+        let mut undo = Undo::Nothing;
+        if name.is_empty() {
+            undo = Undo::Dropped(self.unnamed.clear());
             if let Some(server) = self.server.as_mut() {
+                // Serial 0: the one that only the server has.
                 server.unnamed = Some((self.id, 0));
             }
         }
-        self.owe(Kind::Parse);
+        self.owe(Kind::Parse).undo = undo;
         Verdict::Pass
     }
 
     /// The client must get an error that the server would not give by itself: a request that is sure to fail goes in place of the client's, so that the
     /// transaction fails as it must, and `report` takes the place of the server's words.
-    fn refuse(&mut self, kind: Kind, report: Report, frame: Header, up: &mut impl Sink) -> Verdict {
-        debug_assert!(frame.total > 0);
+    fn refuse(&mut self, kind: Kind, report: Report, up: &mut impl Sink) -> Verdict {
         up.compose(|out| write::describe_statement(out, b"pgherd_refused"));
         self.owe(kind).instead = Some(Box::new(report));
         Verdict::Skip
@@ -205,14 +213,21 @@ impl Machine {
 
     fn bind(&mut self, frame: Header, body: &[u8], up: &mut impl Sink) -> Verdict {
         let Some(names) = BindNames::view(body) else {
+            if frame.total > MAX_HELD {
+                // Behind a name this long might stand one of ours.
+                return self.refuse(
+                    Kind::Bind,
+                    Report::new(Severity::Error, "42622", "identifier too long"),
+                    up,
+                );
+            }
             self.owe(Kind::Bind);
             return Verdict::Pass;
         };
         if names.statement.is_empty() {
-            let unnamed = std::mem::take(&mut self.unnamed);
-            self.note_commit(query_text(&unnamed.rest));
-            self.unnamed = unnamed;
-            self.bound = self.unnamed_effects.clone();
+            self.bound_ending = self.bound_ending.max(ending(query_text(&self.unnamed.rest), true));
+            let effects = self.unnamed_effects.as_deref().filter(|_| self.unnamed.serial != 0).cloned();
+            self.bound = effects.map(|effects| Box::new(Bound { portal: names.portal.into(), effects }));
             self.ensure_unnamed(up);
             self.owe(Kind::Bind);
             return Verdict::Pass;
@@ -220,13 +235,14 @@ impl Machine {
         let Some(statement) = self.names.get(names.statement).cloned() else {
             self.bound = None;
             if names.statement.starts_with(SERVER_PREFIX) {
-                return self.unknown(Kind::Bind, names.statement, frame, up);
+                return self.unknown(Kind::Bind, names.statement, up);
             }
             self.owe(Kind::Bind);
             return Verdict::Pass;
         };
-        self.note_commit(statement.query());
-        self.bound = effects(statement.query()).map(Box::new);
+        self.bound_ending = self.bound_ending.max(ending(statement.query(), true));
+        let effects = effects(statement.query());
+        self.bound = effects.map(|effects| Box::new(Bound { portal: names.portal.into(), effects }));
         self.ensure(&statement, up);
         let rest = frame.total - HEADER_LEN - names.len;
         up.compose(|out| write::bind_front(out, names.portal, &statement.name, rest));
@@ -234,7 +250,22 @@ impl Machine {
         Verdict::Replaced(HEADER_LEN + names.len)
     }
 
-    fn describe(&mut self, frame: Header, body: &[u8], up: &mut impl Sink) -> Verdict {
+    /// Only the portal bound last has effects that are foreseen; those of others are known by their tags, which pins.
+    fn execute(&mut self, body: &[u8]) -> Verdict {
+        self.note_ending(self.bound_ending);
+        let portal = c_string(body).map_or(&[][..], |(portal, _)| portal);
+        let effects =
+            self.bound.as_ref().filter(|bound| *bound.portal == *portal).map(|bound| bound.effects.clone());
+        if effects.as_ref().is_some_and(Effects::forgets_statements)
+            && let Some(server) = self.server.as_mut()
+        {
+            server.doubt_all();
+        }
+        self.owe(Kind::Execute).effects = effects.map(Box::new);
+        Verdict::Pass
+    }
+
+    fn describe(&mut self, body: &[u8], up: &mut impl Sink) -> Verdict {
         match Target::view(body) {
             Some(Target::Statement(b"")) => {
                 self.ensure_unnamed(up);
@@ -244,7 +275,7 @@ impl Machine {
             Some(Target::Statement(name)) => {
                 let Some(statement) = self.names.get(name).cloned() else {
                     if name.starts_with(SERVER_PREFIX) {
-                        return self.unknown(Kind::DescribeStatement, name, frame, up);
+                        return self.unknown(Kind::DescribeStatement, name, up);
                     }
                     self.owe(Kind::DescribeStatement);
                     return Verdict::Pass;
@@ -262,22 +293,39 @@ impl Machine {
     }
 
     /// A name that might be a server-side name of ours but is none of this client's.
-    fn unknown(&mut self, kind: Kind, name: &[u8], frame: Header, up: &mut impl Sink) -> Verdict {
+    fn unknown(&mut self, kind: Kind, name: &[u8], up: &mut impl Sink) -> Verdict {
         let message = format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name));
-        self.refuse(kind, Report::new(Severity::Error, "26000", message), frame, up)
+        self.refuse(kind, Report::new(Severity::Error, "26000", message), up)
     }
 
     /// Prepares a statement on this server when it does not have it; the answer is swallowed.
     fn ensure(&mut self, statement: &Arc<Statement>, up: &mut impl Sink) {
         let Some(server) = self.server.as_mut() else { return };
-        if server.knows(statement.id) {
-            return;
+        let knowledge = server.knows(statement.id, self.limits.max_prepared_statements);
+        if knowledge != Knowledge::Yes {
+            self.prepare(statement, knowledge, Fate::Swallow, up);
         }
-        server.learn(statement.id, self.limits.max_prepared_statements);
+    }
+
+    /// Sends a Parse under our name. If the server may have the statement already, a Close goes first: of what is not there it is no error.
+    fn prepare(
+        &mut self,
+        statement: &Arc<Statement>,
+        knowledge: Knowledge,
+        fate: Fate,
+        up: &mut impl Sink,
+    ) -> &mut Owed {
+        if knowledge != Knowledge::No {
+            up.compose(|out| write::close_statement(out, &statement.name));
+            self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
+        }
         up.compose(|out| write::parse(out, &statement.name, &statement.rest));
-        let mut owed = Owed::new(Kind::Parse, Fate::Swallow);
+        if let Some(server) = self.server.as_mut() {
+            server.learn(statement.id, self.limits.max_prepared_statements);
+        }
+        let mut owed = Owed::new(Kind::Parse, fate);
         owed.learned = statement.id;
-        self.owed.push(owed);
+        self.owed.push(owed)
     }
 
     /// Makes the server's unnamed statement this session's, or none when the session has none: another client's must never be used.
@@ -290,13 +338,19 @@ impl Machine {
         if serial == 0 {
             if server.unnamed.take().is_some() {
                 up.compose(|out| write::close_statement(out, b""));
-                self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
+                self.owed.push(Owed::new(Kind::Close, Fate::Swallow)).undo = Undo::Lent(0);
             }
             return;
         }
         server.unnamed = Some((self.id, serial));
         let rest = &self.unnamed.rest;
         up.compose(|out| write::parse(out, b"", rest));
-        self.owed.push(Owed::new(Kind::Parse, Fate::Swallow));
+        self.owed.push(Owed::new(Kind::Parse, Fate::Swallow)).undo = Undo::Lent(serial);
     }
+}
+
+/// PostgreSQL's answer to a Parse under a name that is taken.
+pub(crate) fn duplicate(name: &[u8]) -> Report {
+    let message = format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(name));
+    Report::new(Severity::Error, code::DUPLICATE_PREPARED_STATEMENT, message)
 }

@@ -4,18 +4,20 @@
 use crate::begin::Begin;
 use crate::effect::Effects;
 use crate::flow::Flow;
+use crate::loss::Ending;
+use crate::names::Names;
 use crate::params::Settings;
 use crate::pending::{Fate, Kind, MAX_OWED, Owed, Pending, Undo};
 use crate::pin::Pin;
-use crate::prepared::{Statement, Texts, Unnamed};
-use crate::server::ServerState;
+use crate::prepared::Texts;
+use crate::server::{SOMEBODYS, ServerState};
 use crate::step::{Broken, Halt, Sink};
+use crate::unnamed::Unnamed;
 use bytes::BytesMut;
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::{BadLength, HEADER_LEN, Header, header};
 use pgherd_wire::frontend::{BindNames, max_frame, tag};
 use pgherd_wire::write::Report;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Most bytes of one message that are held before a decision (query text, the names of Bind, reports of a server). Longer messages flow on.
@@ -33,6 +35,13 @@ pub struct Limits {
     pub max_client_statements: usize,
     /// The pool's mode is `session`: the server is kept to the end.
     pub session_mode: bool,
+}
+
+/// A portal whose execution changes the session.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    pub(crate) portal: Box<[u8]>,
+    pub(crate) effects: Effects,
 }
 
 /// What becomes of one message of the client.
@@ -61,7 +70,7 @@ pub struct Machine {
     pub(crate) down: Flow,
     /// An error came: the client's messages are dropped until its Sync.
     pub(crate) discard: bool,
-    /// Extended requests went out since the last ReadyForQuery.
+    /// Extended requests came since the last Sync.
     pub(crate) batch: bool,
     /// The server is in COPY IN.
     pub(crate) copy_in: bool,
@@ -69,24 +78,30 @@ pub struct Machine {
     pub(crate) begin: Option<Box<Begin>>,
     /// The BEGIN sent before the present request, kept for a rewind.
     pub(crate) begun: Option<Box<Begin>>,
-    pub(crate) names: HashMap<Box<[u8]>, Arc<Statement>>,
+    pub(crate) names: Names,
     pub(crate) unnamed: Unnamed,
     pub(crate) unnamed_effects: Option<Box<Effects>>,
-    /// Effects of the statement bound last.
-    pub(crate) bound: Option<Box<Effects>>,
+    /// The portal bound last, when executing it has effects.
+    pub(crate) bound: Option<Box<Bound>>,
+    /// The worst that executing a portal of this transaction can do to its block.
+    pub(crate) bound_ending: Ending,
     pub(crate) startup: Settings,
     pub(crate) settings: Settings,
     /// Settings (session's, server's) as they were before this transaction changed them.
     pub(crate) before: Option<(Settings, Settings)>,
-    /// Since the last ReadyForQuery: a ROLLBACK was confirmed, a COMMIT was, an error came.
+    /// Since the last ReadyForQuery a ROLLBACK was confirmed.
     pub(crate) rolled_back: bool,
+    /// Since the last ReadyForQuery settings were changed around a ROLLBACK: which of them are in force is not known.
+    pub(crate) mixed: bool,
+    /// Since the last ReadyForQuery an error came.
+    pub(crate) failed: bool,
     /// A command of this transaction may have changed settings, so ParameterStatus is no surprise.
     pub(crate) touched: bool,
-    pub(crate) committed: bool,
-    pub(crate) failed: bool,
     pub(crate) pin: Option<Pin>,
     /// A request in flight may have committed something by the time its server is lost.
     pub(crate) uncertain: bool,
+    /// A request in flight may end the transaction block, so what follows it may run outside of one.
+    pub(crate) leaving: bool,
     /// The server must run this session read-only (a replica listener that fell back to the primary).
     pub(crate) read_only: bool,
     /// Something of the present request's reply went to the client.
@@ -116,18 +131,20 @@ impl Machine {
             copy_in: false,
             begin: None,
             begun: None,
-            names: HashMap::new(),
+            names: Names::default(),
             unnamed: Unnamed::default(),
             unnamed_effects: None,
             bound: None,
+            bound_ending: Ending::default(),
             settings: startup.clone(),
             startup,
             before: None,
             rolled_back: false,
             touched: false,
-            committed: false,
+            mixed: false,
             failed: false,
             uncertain: false,
+            leaving: false,
             read_only: false,
             relayed: false,
             fatal: None,
@@ -151,6 +168,7 @@ impl Machine {
             server.dirty = self.pin.filter(|pin| *pin != Pin::SessionMode || self.limits.session_mode);
         }
         self.owed.shrink();
+        self.unnamed.shrink();
         self.begun = None;
         Some(server)
     }
@@ -255,7 +273,8 @@ impl Machine {
             if self.owed.len() >= MAX_OWED {
                 return Err(Broken::TooManyOwed);
             }
-            let body = &rest[HEADER_LEN..frame.total.min(rest.len())];
+            // Never more than was asked for: what is decided must not depend on how much more is there by chance.
+            let body = &rest[HEADER_LEN..frame.total.min(rest.len()).min(want.max(MAX_HELD))];
             match self.request(frame, body, up, down) {
                 Verdict::Pass => self.up.start(frame.total, false),
                 Verdict::Skip => self.up.start(frame.total, true),
@@ -325,20 +344,27 @@ impl Machine {
         {
             server.forget(owed.learned);
         }
-        match owed.undo {
-            Undo::Nothing => {}
+        let lent = match owed.undo {
+            Undo::Nothing => return,
             Undo::Named(name) => {
                 self.names.remove(&name);
+                return;
             }
+            Undo::Closed(name, statement) => return self.names.insert(name, statement),
             Undo::Unnamed(serial) => {
                 self.unnamed.undo(serial);
-                if let Some(server) = self.server.as_mut() {
-                    server.unnamed = None;
-                }
+                Some((self.id, serial))
             }
-            Undo::Closed(name, statement) => {
-                self.names.insert(name, statement);
+            Undo::Dropped(serial) => {
+                self.unnamed.restore(serial);
+                None
             }
+            Undo::Lent(0) => None,
+            Undo::Lent(serial) => Some((self.id, serial)),
+        };
+        // The server still has what it had before, perhaps another session's; unless a later request changed that.
+        if let Some(server) = self.server.as_mut().filter(|server| server.unnamed == lent) {
+            server.unnamed = Some(SOMEBODYS);
         }
     }
 }
@@ -355,7 +381,7 @@ fn request_appetite(frame: Header, have: &[u8]) -> usize {
         tag::QUERY => frame.total.min(MAX_HELD),
         tag::PARSE if frame.total <= MAX_PREPARED => frame.total,
         tag::PARSE => MAX_HELD,
-        tag::DESCRIBE | tag::CLOSE => frame.total,
+        tag::DESCRIBE | tag::CLOSE | tag::EXECUTE => frame.total,
         tag::BIND => {
             let front = &have[HEADER_LEN..frame.total.min(have.len())];
             let enough = BindNames::view(front).is_some();
