@@ -21,7 +21,7 @@ const LONG_LINE: usize = 2000;
 /// Points of a line where it is cut in two.
 fn cuts(len: usize) -> impl Iterator<Item = usize> {
     const CHANGES: [usize; 2] = [64 * 1024, 1024 * 1024];
-    let near = |at: usize, point: usize| at.abs_diff(point) < 12;
+    let near = |at: usize, point: usize| at.abs_diff(point) < 7;
     (1..len).filter(move |at| {
         len <= LONG_LINE || near(*at, 0) || near(*at, len) || CHANGES.iter().any(|change| near(*at, *change))
     })

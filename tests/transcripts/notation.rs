@@ -1,10 +1,10 @@
 //! Messages in a readable notation; lengths and counts are filled in here.
 //!
 //! A client's: `Q "text"`, `P name "text" [oid ...]`, `B portal statement`, `D S|P name`, `E[:portal[:rows]]`, `C S|P name`, `H` (Flush), `S` (Sync),
-//! `d "bytes"`, `c`, `f "why"`, `F` (FunctionCall), `X`, `raw HEX`. The unnamed is `""`.
+//! `d "bytes"`, `c`, `f "why"`, `F` (FunctionCall), `X`, `raw HEX|"bytes"`. The unnamed is `""`.
 //!
 //! A server's: `1 2 3` (ParseComplete, BindComplete, CloseComplete), `t` `T` `n`, `D ["bytes"]` (DataRow), `C "TAG"`, `I`, `s`, `V`, `G` `H` `W` (copy in, out,
-//! both), `d "bytes"`, `c`, `Z status`, `E CODE "text"`, `E! CODE "text"` (FATAL), `N "text"`, `A`, `S name value`, `raw HEX`. What pgherd itself reports:
+//! both), `d "bytes"`, `c`, `Z status`, `E CODE "text"`, `E! CODE "text"` (FATAL), `N "text"`, `A`, `S name value`, `raw ...`. What pgherd itself reports:
 //! `e CODE "text" ["detail" ["hint"]]`.
 
 use crate::words::Word;
@@ -32,7 +32,11 @@ pub(crate) fn bytes(side: Side, words: &[Word]) -> Result<Vec<u8>, String> {
     while let Some(word) = words.next() {
         let Word::Bare(tag) = word else { return Err(format!("a message cannot begin with {word:?}")) };
         if tag == "raw" {
-            out.extend_from_slice(&hex(&text(&mut words, tag)?)?);
+            match words.next() {
+                Some(Word::Bare(digits)) => out.extend_from_slice(&hex(digits.as_bytes())?),
+                Some(Word::Text(text)) => out.extend_from_slice(text),
+                None => return Err("raw lacks an argument".into()),
+            }
             continue;
         }
         match side {

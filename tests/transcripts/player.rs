@@ -21,11 +21,17 @@ use std::task::{Context, Poll, Waker};
 pub(crate) enum Cut {
     /// Not at all.
     Whole,
-    /// Each byte alone; `patient`: the machine sees them only when as many are there as it wants.
+    /// Each byte alone (of a long line those at both ends, and pieces of the middle); `patient`: the machine sees them only when as many are there as it wants.
     Bytes { patient: bool },
     /// The line with this number in two pieces, the first of this length.
     At(usize, usize),
 }
+
+/// Bytes at both ends of a line that are shown one by one.
+const END: usize = 1000;
+
+/// Size of the pieces between.
+const PIECE: usize = 997;
 
 /// One session: its machine, its lanes, and what came out.
 struct Seat {
@@ -123,7 +129,12 @@ impl Player {
         expect(side == Side::Client || seat.holds.is_some(), || "there is no server to send this".into())?;
         let patient = cut != Cut::Bytes { patient: false };
         match cut {
-            Cut::Bytes { .. } => bytes.iter().for_each(|byte| seat.take(side, &[*byte], patient)),
+            Cut::Bytes { .. } => {
+                let (front, rest) = bytes.split_at(bytes.len().min(END));
+                let (middle, back) = rest.split_at(rest.len().saturating_sub(END));
+                let pieces = front.chunks(1).chain(middle.chunks(PIECE)).chain(back.chunks(1));
+                pieces.for_each(|piece| seat.take(side, piece, patient));
+            }
             Cut::At(at, first) if at == line => {
                 seat.take(side, &bytes[..first], patient);
                 seat.take(side, &bytes[first..], patient);
@@ -209,8 +220,12 @@ impl Seat {
     /// Writes what is to be written.
     fn carry(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
+        // As in a session: without a server nothing is carried out upwards.
+        let holds = self.holds.is_some();
         for (lane, out) in
             [(&mut self.desk.up, &mut self.to_server), (&mut self.desk.down, &mut self.to_client)]
+                .into_iter()
+                .skip(usize::from(!holds))
         {
             let drained = pin!(std::future::poll_fn(|cx| lane.poll_drain(cx, out)));
             assert!(matches!(drained.poll(&mut cx), Poll::Ready(Ok(()))), "memory takes everything");
