@@ -5,7 +5,7 @@ use crate::begin::{Control, control};
 use crate::extended::duplicate;
 use crate::machine::{Machine, Verdict, answer};
 use crate::pending::Fate;
-use crate::simple::complete;
+use crate::simple::{complete, whole_text};
 use crate::step::Sink;
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::Header;
@@ -112,7 +112,7 @@ impl Machine {
     pub(crate) fn doomed_request(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Verdict {
         let refused = self.doomed.as_ref().is_some_and(|doomed| doomed.refused);
         match frame.tag {
-            tag::QUERY if !refused => self.doomed_query(query_text(body), down),
+            tag::QUERY if !refused => self.doomed_query(whole_text(frame, body), down),
             tag::FUNCTION_CALL if !refused => self.refuse_doomed(down, true),
             tag::SYNC => self.doomed_sync(down),
             tag::FLUSH | tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => {}

@@ -49,7 +49,7 @@ impl Machine {
 
     fn extended_demand(&self, frame: Header, body: &[u8]) -> crate::step::Demand {
         match frame.tag {
-            tag::PARSE => self.demand(c_string(body).map_or(&[][..], |(_, rest)| query_text(rest))),
+            tag::PARSE => self.demand(Parse::view(body).map_or(&[][..], |view| view.query)),
             tag::BIND => {
                 let name = BindNames::view(body).map_or(&[][..], |names| names.statement);
                 match self.names.get(name) {

@@ -17,6 +17,7 @@ pub mod names;
 pub mod params;
 pub mod pending;
 pub mod pin;
+pub mod prelude;
 pub mod prepared;
 pub mod replies;
 pub mod server;

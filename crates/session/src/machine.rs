@@ -314,29 +314,6 @@ impl Machine {
         self.owed.push(Owed::new(kind, Fate::Forward))
     }
 
-    /// The client's first request of a transaction is about to go: before it go the session's settings, when the server has others, and a BEGIN that waited.
-    pub(crate) fn prelude(&mut self, up: &mut impl Sink) {
-        if !self.owed.is_empty() || self.batch || (self.status != Status::Idle && self.begin.is_none()) {
-            return;
-        }
-        let Some(server) = self.server.as_mut() else { return };
-        let wanted = match self.read_only {
-            false => self.settings.clone(),
-            true => read_only(&self.settings),
-        };
-        if server.applied.digest() != wanted.digest() {
-            let sql = server.applied.delta(&wanted);
-            up.compose(|out| pgherd_wire::write::query(out, &sql));
-            self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
-            server.applied = wanted;
-        }
-        if let Some(begin) = self.begin.take() {
-            up.compose(|out| pgherd_wire::write::query(out, &begin.text));
-            self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
-            self.begun = Some(begin);
-        }
-    }
-
     /// Undoes what a request that never ran had changed here.
     pub(crate) fn undo(&mut self, owed: Owed) {
         if owed.learned != 0
@@ -367,12 +344,6 @@ impl Machine {
             server.unnamed = Some(SOMEBODYS);
         }
     }
-}
-
-/// The same settings with transactions READ ONLY by default.
-fn read_only(settings: &Settings) -> Settings {
-    let on = crate::params::Value::Text(Box::from(&b"on"[..]));
-    settings.with(b"default_transaction_read_only", Some(on))
 }
 
 /// How many bytes of a client's message must be there before it can be decided.

@@ -62,14 +62,19 @@ impl Machine {
         if self.down.left() > 0 {
             return;
         }
+        let mut any = false;
         while self.owed.head().is_some_and(|owed| owed.fate == Fate::Fake) {
             let Some(owed) = self.owed.pop() else { return };
+            any = true;
             self.relayed = true;
             match owed.kind {
                 Kind::Query => self.answer_deallocate(owed, down),
                 Kind::Parse => answer(down, |out| out.extend_from_slice(&write::PARSE_COMPLETE)),
                 _ => answer(down, |out| out.extend_from_slice(&write::CLOSE_COMPLETE)),
             }
+        }
+        if any {
+            self.settle_endings();
         }
     }
 

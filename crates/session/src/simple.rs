@@ -23,13 +23,14 @@ impl Machine {
             return Verdict::Skip;
         }
         let text = query_text(body);
-        if self.answered_here(text, down) {
+        let whole = frame.total <= MAX_HELD;
+        let known = whole_text(frame, body);
+        if self.answered_here(known, down) {
             return Verdict::Skip;
         }
         if self.server.is_none() {
-            return Verdict::Stop(Halt::Server(self.demand(text)));
+            return Verdict::Stop(Halt::Server(self.demand(known)));
         }
-        let whole = frame.total <= MAX_HELD;
         let effects = if whole { effects(text) } else { effects_of_cut(text) };
         if let Some(pin) = effects.as_ref().and_then(|effects| effects.pin) {
             self.pin_for(pin);
@@ -127,7 +128,6 @@ impl Machine {
         } else {
             complete(down, b"DEALLOCATE", self.status);
         }
-        self.settle_endings();
     }
 
     pub(crate) fn function_call(&mut self, up: &mut impl Sink) -> Verdict {
@@ -159,6 +159,11 @@ impl Machine {
             _ => Verdict::Skip,
         }
     }
+}
+
+/// The text of a Query, or nothing when only its front is there: what follows a BEGIN or ROLLBACK might be anything.
+pub(crate) fn whole_text(frame: Header, body: &[u8]) -> &[u8] {
+    if frame.total <= MAX_HELD { query_text(body) } else { b"" }
 }
 
 /// Answers a command: its tag, then ReadyForQuery.
