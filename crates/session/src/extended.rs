@@ -150,7 +150,7 @@ impl Machine {
         up: &mut impl Sink,
         down: &mut impl Sink,
     ) -> Verdict {
-        if self.names.get(view.name).is_some() {
+        if self.names.get(view.name).is_some() && !self.is_doubtful(view.name) {
             return self.refuse(Kind::Parse, duplicate(view.name), up);
         }
         if self.names.is_full(self.limits.max_client_statements, frame.total) {
@@ -171,6 +171,12 @@ impl Machine {
         // In a failed block only PostgreSQL knows which statements it accepts, so it must prepare this one afresh.
         self.prepare(&statement, knowledge, Fate::Forward, up).undo = undo;
         Verdict::Skip
+    }
+
+    /// A DISCARD ALL or DEALLOCATE ALL on its way will take this name away. If that fails it fails in a transaction block, and so will what follows.
+    fn is_doubtful(&self, name: &[u8]) -> bool {
+        self.server.as_ref().is_some_and(|server| server.is_in_doubt())
+            && !self.owed.iter().any(|owed| owed.undo.named() == Some(name))
     }
 
     /// A Parse too large to remember goes on as it is, and its session keeps the server, where the client's own name is then known.

@@ -117,6 +117,11 @@ impl ServerState {
         self.doubt = Some(self.clock);
     }
 
+    /// Such a command is on its way.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
     /// Nothing is on its way any more.
     pub(crate) fn doubt_nothing(&mut self) {
         self.doubt = None;
