@@ -1,6 +1,6 @@
 //! Waiting for the client, without a server.
 
-use crate::card::Doing;
+use crate::card::{Bell, Doing};
 use crate::session::{End, Session};
 use pgherd_session::step::{Demand, Halt};
 use pgherd_wire::backend::Status;
