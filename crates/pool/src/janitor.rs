@@ -2,7 +2,7 @@
 //! thread calls [`tick`]; so a session that waits needs no timer of its own.
 
 use crate::line::{NoServer, Waiter};
-use crate::pool::Pool;
+use crate::pool::{Pool, jitter};
 use crate::pools::Pools;
 use crate::server::{Baggage, Server};
 use std::sync::Arc;
@@ -51,9 +51,10 @@ impl<B: Baggage> Pool<B> {
         let mut left = self.inner.lock().total;
         self.drop_idle(|server| {
             let old = server.expires.is_some_and(|expires| now >= expires);
-            let unused = shape
-                .idle_timeout
-                .is_some_and(|after| now.saturating_duration_since(server.idle_since) > after);
+            let unused = shape.idle_timeout.is_some_and(|after| {
+                let after = jitter(after, shape.jitter_percent, server.identity.pid);
+                now.saturating_duration_since(server.idle_since) > after
+            });
             let gone = (old || unused) && left > shape.min_size || server.is_disturbed();
             left -= usize::from(gone);
             gone
