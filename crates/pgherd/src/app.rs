@@ -6,6 +6,7 @@ pub mod faces;
 pub mod keeper;
 pub mod logging;
 pub mod plan;
+pub mod reloads;
 pub mod workers;
 
 use crate::config::settings::Settings;
@@ -36,6 +37,12 @@ pub struct House {
     pub door: Arc<Door>,
     /// What sessions share.
     pub shared: Arc<Shared>,
+    /// Encryption of the controller's connections.
+    pub encryption: plan::Encryption,
+    /// How reloads went.
+    pub reloads: reloads::Reloads,
+    /// What a reload can change about logging.
+    pub logging: logging::Logging,
     /// Instruments.
     pub registry: Arc<Registry>,
     /// The controller's handle.
@@ -48,9 +55,9 @@ pub struct House {
 /// `None` when everything came from the environment.
 pub fn run(settings: Settings, path: Option<PathBuf>) -> ExitCode {
     let started = Instant::now();
-    logging::start(&settings.server);
+    let logging = logging::start(&settings.server);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = ?path, "pgherd starts");
-    match build(settings, path, started) {
+    match build(settings, path, started, logging) {
         Ok((house, driver)) => control::run(house, driver),
         Err(error) => {
             tracing::error!(%error, "pgherd cannot start");
@@ -80,14 +87,16 @@ fn build(
     settings: Settings,
     path: Option<PathBuf>,
     started: Instant,
+    logging: logging::Logging,
 ) -> Result<(Arc<House>, pgherd_controller::driver::Driver), StartError> {
     let cell = Arc::new(Cell::default());
     let registry = Arc::new(Registry::default());
     let settings = Arc::new(settings);
     let keeper = Arc::new(Keeper::new(settings.clone())?);
-    let connector = plan::connector(&settings)?;
+    let encryption = plan::Encryption::default();
+    encryption.read(&settings)?;
     let (controller, driver) =
-        pgherd_controller::driver::new(plan::controller(&settings), cell.clone(), connector)
+        pgherd_controller::driver::new(plan::controller(&settings), cell.clone(), encryption.connector())
             .map_err(|error| StartError::Io("state_dir".into(), error))?;
     let workers = workers::start(settings.server.workers, &registry)
         .map_err(|error| StartError::Io("worker threads".into(), error))?;
@@ -117,6 +126,9 @@ fn build(
         keeper: RwLock::new(keeper),
         door,
         shared,
+        encryption,
+        reloads: reloads::Reloads::default(),
+        logging,
         registry,
         controller,
         workers,

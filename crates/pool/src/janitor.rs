@@ -3,7 +3,7 @@
 
 use crate::clock::millis;
 use crate::line::{NoServer, Waiter};
-use crate::pool::Pool;
+use crate::pool::{Pool, jitter};
 use crate::pools::Pools;
 use crate::server::{Baggage, Server};
 use std::sync::Arc;
@@ -54,8 +54,10 @@ impl<B: Baggage> Pool<B> {
         let mut left = self.inner.lock().total;
         self.drop_idle(|server| {
             let old = now >= server.expires;
-            let unused =
-                shape.idle_timeout.is_some_and(|after| now.saturating_sub(server.idle_since) > millis(after));
+            let unused = shape.idle_timeout.is_some_and(|after| {
+                let after = jitter(after, shape.jitter_percent, server.identity.pid);
+                now.saturating_sub(server.idle_since) > millis(after)
+            });
             let gone = (old || unused) && left > shape.min_size || server.is_disturbed();
             left -= usize::from(gone);
             gone

@@ -11,8 +11,6 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pgherd_topology::node::NodeId;
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -47,10 +45,12 @@ pub struct Shape {
     pub reserve_after: Duration,
     /// Most connects at the same time.
     pub connect_ramp: usize,
-    /// A connection older than this (give or take 10 %) is closed at its next release.
+    /// A connection older than this is closed at its next release.
     pub lifetime: Option<Duration>,
     /// A connection idle for longer is closed, above `min_size`.
     pub idle_timeout: Option<Duration>,
+    /// By how much both of these vary from connection to connection, in percent and both ways.
+    pub jitter_percent: u32,
     /// A connection idle for longer is asked whether it lives before it is used.
     pub check_after: Option<Duration>,
     /// After this time in line a client is told that it waits.
@@ -306,9 +306,9 @@ impl<B: Baggage> Pool<B> {
                     baggage: Box::default(),
                     home,
                     identity,
-                    expires: shape
-                        .lifetime
-                        .map_or(u64::MAX, |lifetime| now.saturating_add(millis(jitter(lifetime)))),
+                    expires: shape.lifetime.map_or(u64::MAX, |lifetime| {
+                        now.saturating_add(millis(jitter(lifetime, shape.jitter_percent, made.pid)))
+                    }),
                     idle_since: now,
                     _permit: permit,
                 }));
@@ -407,8 +407,27 @@ impl<B: Baggage> Pool<B> {
     }
 }
 
-/// `lifetime` give or take 10 %, so that connections made together do not end together.
-fn jitter(lifetime: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0u8) % 2001;
-    lifetime.mul_f64(0.9 + random as f64 / 10_000.0)
+/// `time` give or take so many percent: always the same for one connection (told by its server's process id), another for
+/// the next, so that connections made together do not end together.
+pub(crate) fn jitter(time: Duration, percent: u32, pid: i32) -> Duration {
+    // Fibonacci hashing spreads consecutive numbers.
+    let spread = (pid as u32).wrapping_mul(0x9e37_79b9) >> 16;
+    let share = f64::from(percent.min(100)) / 100.0;
+    time.mul_f64(1.0 - share + 2.0 * share * f64::from(spread) / 65_535.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_vary_within_their_share() {
+        let hour = Duration::from_secs(3600);
+        let times: Vec<Duration> = (1000..1100).map(|pid| jitter(hour, 10, pid)).collect();
+        assert!(times.iter().all(|time| *time >= hour.mul_f64(0.9) && *time <= hour.mul_f64(1.1)));
+        let late = times.iter().filter(|time| **time > hour).count();
+        assert!((30..70).contains(&late), "{late} of 100 are late");
+        assert_eq!(jitter(hour, 10, 7), jitter(hour, 10, 7));
+        assert_eq!(jitter(hour, 0, 7), hour);
+    }
 }
