@@ -6,8 +6,8 @@ use pgherd_net::transport::Transport;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 /// What a session leaves on a server connection and the next one must know of. The pool carries it and asks three things.
 pub trait Baggage: Default + Send + 'static {

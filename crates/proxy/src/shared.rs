@@ -17,7 +17,7 @@ use pgherd_topology::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// What sessions leave on servers.
 #[derive(Debug, Default)]
