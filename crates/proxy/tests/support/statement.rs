@@ -63,7 +63,8 @@ impl Backend {
                 "SELECT 1"
             }
             "select" => {
-                let all: Vec<&str> = [&*tag].into_iter().chain(values.iter().map(|v| &**v)).collect();
+                let parameters = values.iter().filter(|_| sql.contains("$1")).map(|value| &**value);
+                let all: Vec<&str> = [&*tag].into_iter().chain(parameters).collect();
                 self.out.extend(row(&all));
                 "SELECT 1"
             }
@@ -136,7 +137,7 @@ impl Backend {
                 self.status = b'T';
                 "BEGIN"
             }
-            ("commit", _) if self.status == b'T' => {
+            ("commit", _) if self.status != b'E' => {
                 self.status = b'I';
                 self.end_transaction(true);
                 "COMMIT"
