@@ -1,6 +1,7 @@
 //! One pool: the connections of one user to one database on one node, shared by all workers.
 
 use crate::budget::{Budget, Permit};
+use crate::clock::{CoarseClock, millis};
 use crate::connect::Target;
 use crate::connect::error::{ConnectError, Fault};
 use crate::line::{Line, NoServer, Slot, Waiter};
@@ -9,6 +10,7 @@ use crate::shelf::Shelf;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pgherd_topology::node::NodeId;
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -65,29 +67,11 @@ pub enum Hint {
     Lost,
 }
 
-/// Numbers of one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Servers on the shelf.
-    pub idle: usize,
-    /// Servers that belong to a session or are being reset.
-    pub active: usize,
-    /// Connects under way.
-    pub connecting: usize,
-    /// Sessions in line.
-    pub waiting: usize,
-    /// How long the oldest of them has waited.
-    pub oldest_wait: Duration,
-    /// Servers handed out so far.
-    pub checkouts: u64,
-    /// Connections made so far.
-    pub connects: u64,
-    /// Attempts that failed so far.
-    pub connect_failures: u64,
-}
-
 pub(crate) struct Inner<B> {
-    pub(crate) shelf: Shelf<Server<B>, Waiter<B>>,
+    pub(crate) shelf: Shelf<Box<Server<B>>, Waiter<B>>,
+    /// The shape's sizes, where the hot path can read them.
+    pub(crate) max_size: usize,
+    pub(crate) reserve_size: usize,
     /// Connections that exist or are being made.
     pub(crate) total: usize,
     pub(crate) connecting: usize,
@@ -97,10 +81,29 @@ pub(crate) struct Inner<B> {
 
 /// What pools share.
 pub struct Common {
+    /// For all limits in time that need not be exact.
+    pub clock: CoarseClock,
+    /// Connections in existence, by their number.
+    pub identities: Mutex<HashMap<u64, Arc<Identity>>>,
     /// One runtime per home, where connects are made.
     pub homes: Vec<Handle>,
+    /// Number of the connection made last.
+    pub last: AtomicU64,
     /// Tells the control plane.
     pub hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>,
+}
+
+impl Common {
+    /// Things to share for pools whose connections live on these runtimes, one per home.
+    pub fn new(homes: Vec<Handle>, hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>) -> Common {
+        Common {
+            clock: CoarseClock::default(),
+            identities: Mutex::default(),
+            homes,
+            last: AtomicU64::new(0),
+            hint,
+        }
+    }
 }
 
 /// One pool.
@@ -111,13 +114,15 @@ pub struct Pool<B> {
     pub(crate) shape: ArcSwap<Shape>,
     pub(crate) budgets: Vec<Arc<Budget>>,
     pub(crate) inner: Mutex<Inner<B>>,
+    /// Milliseconds of idleness after which a connection is checked before use.
+    check_after: AtomicU64,
     pub(crate) valid_since: AtomicU64,
     pub(crate) epoch: AtomicU64,
     closed: AtomicBool,
     parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
-    checkouts: Vec<pgherd_metrics::counter::Counter>,
-    connects: pgherd_metrics::counter::Counter,
-    connect_failures: pgherd_metrics::counter::Counter,
+    pub(crate) checkouts: Vec<pgherd_metrics::counter::Counter>,
+    pub(crate) connects: pgherd_metrics::counter::Counter,
+    pub(crate) connect_failures: pgherd_metrics::counter::Counter,
 }
 
 impl<B> std::fmt::Debug for Pool<B> {
@@ -130,11 +135,19 @@ impl<B: Baggage> Pool<B> {
     /// An empty pool. `budgets` are limits shared with other pools.
     pub fn new(key: Key, shape: Shape, budgets: Vec<Arc<Budget>>, common: Arc<Common>) -> Arc<Pool<B>> {
         let homes = common.homes.len().max(1);
-        let inner =
-            Inner { shelf: Shelf::new(homes), total: 0, connecting: 0, connect_after: None, closed: false };
+        let inner = Inner {
+            max_size: shape.max_size,
+            reserve_size: shape.reserve_size,
+            shelf: Shelf::new(homes),
+            total: 0,
+            connecting: 0,
+            connect_after: None,
+            closed: false,
+        };
         Arc::new(Pool {
             key,
             common,
+            check_after: AtomicU64::new(shape.check_after.map_or(u64::MAX, millis)),
             shape: ArcSwap::from_pointee(shape),
             budgets,
             inner: Mutex::new(inner),
@@ -146,6 +159,16 @@ impl<B: Baggage> Pool<B> {
             connects: Default::default(),
             connect_failures: Default::default(),
         })
+    }
+
+    /// From now on it behaves so.
+    pub(crate) fn set_shape(&self, shape: Shape) {
+        self.check_after.store(shape.check_after.map_or(u64::MAX, millis), Ordering::Relaxed);
+        {
+            let mut inner = self.inner.lock();
+            (inner.max_size, inner.reserve_size) = (shape.max_size, shape.reserve_size);
+        }
+        self.shape.store(Arc::new(shape));
     }
 
     /// How it behaves now.
@@ -169,26 +192,26 @@ impl<B: Baggage> Pool<B> {
     }
 
     /// An idle server, if there is one; a connection that died meanwhile is thrown away. `digest` is the session's own (see [`Baggage::digest`]).
-    pub fn try_checkout(self: &Arc<Self>, home: usize, digest: u64) -> Option<Server<B>> {
+    pub fn try_checkout(self: &Arc<Self>, home: usize, digest: u64) -> Option<Box<Server<B>>> {
         loop {
             let mut server =
                 self.inner.lock().shelf.take(home, |server| server.baggage.digest() == digest)?;
-            if !server.is_disturbed() && server.epoch >= self.valid_since.load(Ordering::Acquire) {
-                self.count_checkout(home);
+            if !server.is_disturbed() && server.identity.epoch >= self.valid_since.load(Ordering::Acquire) {
                 return Some(server);
             }
             self.forget(server);
         }
     }
 
-    pub(crate) fn count_checkout(&self, home: usize) {
-        self.checkouts[home % self.checkouts.len()].add(1);
+    /// Counts a server handed to a session of this home; called on that home's own thread.
+    pub fn count_checkout(&self, home: usize) {
+        self.checkouts[home % self.checkouts.len()].bump_local(1);
     }
 
     /// True when the server was idle for so long that it must be asked whether it lives ([`crate::exchange::check`]) before it is used.
     pub fn wants_check(&self, server: &Server<B>) -> bool {
-        // The clock is read only where a check is configured.
-        self.shape.load().check_after.is_some_and(|after| server.idle_since.elapsed() > after)
+        let after = self.check_after.load(Ordering::Relaxed);
+        self.common.clock.now().saturating_sub(server.idle_since) > after
     }
 
     /// Stands in line until `deadline`, and sees to it that a connection is made when there may be one more.
@@ -266,7 +289,6 @@ impl<B: Baggage> Pool<B> {
         });
         match made {
             Ok(made) => {
-                let now = Instant::now();
                 self.connects.add(1);
                 self.parameters.store(Arc::new(made.parameters));
                 {
@@ -274,17 +296,23 @@ impl<B: Baggage> Pool<B> {
                     inner.connecting -= 1;
                     inner.connect_after = None;
                 }
-                let identity = Identity { target: shape.target.clone(), pid: made.pid, secret: made.secret };
-                self.release(Server {
+                let now = self.common.clock.now();
+                let number = self.common.last.fetch_add(1, Ordering::Relaxed) + 1;
+                let (target, node) = (shape.target.clone(), self.key.node);
+                let identity =
+                    Arc::new(Identity { number, node, epoch, target, pid: made.pid, secret: made.secret });
+                self.common.identities.lock().insert(number, identity.clone());
+                self.release(Box::new(Server {
                     transport: made.transport,
                     baggage: Box::default(),
                     home,
-                    identity: Arc::new(identity),
-                    epoch,
-                    expires: shape.lifetime.map(|lifetime| now + jitter(lifetime)),
+                    identity,
+                    expires: shape
+                        .lifetime
+                        .map_or(u64::MAX, |lifetime| now.saturating_add(millis(jitter(lifetime)))),
                     idle_since: now,
                     _permit: permit,
-                });
+                }));
                 self.go_on_connecting(home);
             }
             Err(error) => {
@@ -324,44 +352,39 @@ impl<B: Baggage> Pool<B> {
 
     /// A session is done with a server: it goes to whoever waits longest (see [`Shelf::next`]), or on the shelf. Dirty ones are reset first; stale, expired and
     /// superfluous ones are closed.
-    pub fn release(self: &Arc<Self>, server: Server<B>) {
+    pub fn release(self: &Arc<Self>, mut server: Box<Server<B>>) {
         if server.baggage.is_dirty() {
             return crate::reset::start(self.clone(), server);
         }
-        if server.epoch < self.valid_since.load(Ordering::Acquire) {
+        if server.identity.epoch < self.valid_since.load(Ordering::Acquire) {
             return self.forget(server);
         }
-        let mut server = server;
-        let expired = server.expires.is_some_and(|expires| Instant::now() >= expires);
+        let now = self.common.clock.now();
         let waiter = {
             let mut inner = self.inner.lock();
-            let superfluous = {
-                let shape = self.shape.load();
-                inner.total > shape.max_size
-                    && (inner.shelf.waiting() == 0 || inner.total > shape.max_size + shape.reserve_size)
-            };
-            if inner.closed || expired || superfluous {
+            let superfluous = inner.total > inner.max_size
+                && (inner.shelf.waiting() == 0 || inner.total > inner.max_size + inner.reserve_size);
+            if inner.closed || now >= server.expires || superfluous {
                 drop(inner);
                 return self.forget(server);
             }
             match inner.shelf.next(server.home) {
                 Some(waiter) => waiter,
                 None => {
-                    if self.shape.load().check_after.is_some() || self.shape.load().idle_timeout.is_some() {
-                        server.idle_since = Instant::now();
-                    }
+                    server.idle_since = now;
                     return inner.shelf.put(server.home, server);
                 }
             }
         };
-        self.count_checkout(server.home);
         waiter.slot.serve(server);
     }
 
     /// Closes a server that must not be used again.
-    pub fn forget(self: &Arc<Self>, server: Server<B>) {
+    pub fn forget(self: &Arc<Self>, mut server: Box<Server<B>>) {
         let home = server.home;
         server.retire();
+        self.common.identities.lock().remove(&server.identity.number);
+        drop(server);
         self.gone(home);
     }
 
@@ -372,8 +395,9 @@ impl<B: Baggage> Pool<B> {
     }
 
     /// A server died in a session's hands. The control plane is told.
-    pub fn lost(self: &Arc<Self>, server: Server<B>) {
+    pub fn lost(self: &Arc<Self>, server: Box<Server<B>>) {
         let home = server.home;
+        self.common.identities.lock().remove(&server.identity.number);
         drop(server);
         (self.common.hint)(self.key.node, Hint::Lost);
         self.gone(home);
@@ -381,23 +405,6 @@ impl<B: Baggage> Pool<B> {
 
     pub(crate) fn abandon(&self, home: usize, ticket: crate::shelf::Ticket) -> bool {
         self.inner.lock().shelf.abandon(home, ticket)
-    }
-
-    /// Numbers of this moment.
-    pub fn stats(&self) -> Stats {
-        let inner = self.inner.lock();
-        let now = Instant::now();
-        let oldest = inner.shelf.waiters().map(|waiter| now.saturating_duration_since(waiter.since)).max();
-        Stats {
-            idle: inner.shelf.idle(),
-            active: inner.total - inner.connecting - inner.shelf.idle(),
-            connecting: inner.connecting,
-            waiting: inner.shelf.waiting(),
-            oldest_wait: oldest.unwrap_or_default(),
-            checkouts: self.checkouts.iter().map(|counter| counter.get()).sum(),
-            connects: self.connects.get(),
-            connect_failures: self.connect_failures.get(),
-        }
     }
 }
 

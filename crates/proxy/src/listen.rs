@@ -1,6 +1,6 @@
 //! Waiting for the client, without a server.
 
-use crate::card::Doing;
+use crate::card::{Bell, Doing};
 use crate::session::{End, Session};
 use pgherd_session::step::{Demand, Halt};
 use pgherd_wire::backend::Status;
@@ -76,10 +76,10 @@ impl Session {
     /// Nothing to do until the client moves: lanes go back if they are empty.
     fn rest(&mut self, cx: &Context<'_>) {
         self.entry.card.listen(cx.waker());
-        if self.desk.as_ref().is_some_and(|desk| desk.is_empty()) {
-            if let Some(desk) = self.desk.take() {
-                self.worker.desks.give(desk);
-            }
+        if self.desk.as_ref().is_some_and(|desk| desk.is_empty())
+            && let Some(desk) = self.desk.take()
+        {
+            self.worker.desks.give(desk);
         }
         let doing =
             if self.machine.status() == Status::Idle { Doing::Idle } else { Doing::IdleInTransaction };

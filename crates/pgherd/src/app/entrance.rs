@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 /// Pause after a failed accept: when descriptors are used up, trying again at once would only burn time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -132,9 +132,7 @@ async fn accept(house: Arc<House>, cancels: Arc<Cancels>, bound: Bound) -> io::R
                             let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(keepalive);
                         }
                         let stream = stream.into_std()?;
-                        admit(&house, &cancels, &bound.name, Peer::Tcp(peer), move || {
-                            Ok(Transport::tcp(TcpStream::from_std(stream)?))
-                        });
+                        admit(&house, &cancels, &bound.name, Peer::Tcp(peer), move || Transport::tcp(stream));
                     }
                     Err(error) => pause(&error).await,
                 }

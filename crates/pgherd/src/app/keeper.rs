@@ -5,7 +5,7 @@ use crate::config::settings::Settings;
 use crate::config::words::{AuthMethod, ClientTls, ListenerRouting, PoolMode, ReadPreference};
 use parking_lot::Mutex;
 use pgherd_login::secret::ClientSecret;
-use pgherd_login::settings::{Method, TlsPolicy, Trusted};
+use pgherd_login::settings::{Method, Rule, TlsPolicy, Trusted};
 use pgherd_login::users::{Secret, Users};
 use pgherd_net::keepalive::Keepalive;
 use pgherd_net::tls::ServerTls;
@@ -95,17 +95,15 @@ impl Keeper {
             (Some(tls), ClientTls::Prefer) => TlsPolicy::Prefer(tls.clone()),
             (Some(tls), ClientTls::Require) => TlsPolicy::Require(tls.clone()),
         };
-        let (method, trusted) = match settings.auth.method {
-            AuthMethod::Trust => (Method::ScramSha256, Trusted::local()),
-            AuthMethod::Password => (Method::Password, Trusted::default()),
-            AuthMethod::Md5 => (Method::Md5, Trusted::default()),
-            AuthMethod::ScramSha256 => (Method::ScramSha256, Trusted::default()),
-        };
+        let Rule { method, trusted } = rule(settings.auth.method);
+        let own =
+            |user: &crate::config::settings::front::User| Some((user.name.as_str().into(), rule(user.auth?)));
         Ok(pgherd_login::settings::Settings {
             tls,
             method,
             trusted,
             cleartext_without_tls: false,
+            rules: settings.users.iter().filter_map(own).collect(),
             users: Arc::new(users),
             login_timeout: settings.listen.login_timeout,
             max_unauthenticated: settings.listen.max_unauthenticated_connections as usize,
@@ -278,6 +276,16 @@ impl Steward for Keeper {
             region: self.settings.routing.region.as_str().into(),
             ..Policy::default()
         }
+    }
+}
+
+/// `trust` means this machine only: Unix sockets and loopback. From anywhere else such users prove themselves by SCRAM.
+fn rule(method: AuthMethod) -> Rule {
+    match method {
+        AuthMethod::Trust => Rule { method: Method::ScramSha256, trusted: Trusted::local() },
+        AuthMethod::Password => Rule { method: Method::Password, trusted: Trusted::default() },
+        AuthMethod::Md5 => Rule { method: Method::Md5, trusted: Trusted::default() },
+        AuthMethod::ScramSha256 => Rule { method: Method::ScramSha256, trusted: Trusted::default() },
     }
 }
 
