@@ -7,7 +7,8 @@ use crate::pool::{Pool, jitter};
 use crate::pools::Pools;
 use crate::server::{Baggage, Server};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often the janitor looks; the resolution of all waits in line.
 pub const INTERVAL: Duration = Duration::from_millis(50);

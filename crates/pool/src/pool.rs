@@ -13,8 +13,9 @@ use pgherd_topology::node::NodeId;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 /// Pause after a failed attempt to connect, before the next one.
 pub const CONNECT_BACKOFF: Duration = Duration::from_millis(200);

@@ -16,7 +16,7 @@ use pgherd_topology::node::NodeId;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// A server in a session's hands.
 pub(crate) struct Held {

@@ -166,7 +166,7 @@ impl Machine {
         self.names.insert(view.name.into(), statement.clone());
         let undo = Undo::Named(view.name.into());
         let Some(server) = self.server.as_mut() else { return Verdict::Skip };
-        let known = server.knows(statement.id);
+        let known = server.knows(statement.id, self.limits.max_prepared_statements);
         if known && self.status != Status::Failed {
             self.fake(Kind::Parse, undo, down);
             return Verdict::Skip;
@@ -270,10 +270,11 @@ impl Machine {
     /// Prepares a statement on this server when it does not have it; the answer is swallowed.
     fn ensure(&mut self, statement: &Arc<Statement>, up: &mut impl Sink) {
         let Some(server) = self.server.as_mut() else { return };
-        if server.knows(statement.id) {
+        let limit = self.limits.max_prepared_statements;
+        if server.knows(statement.id, limit) {
             return;
         }
-        server.learn(statement.id, self.limits.max_prepared_statements);
+        server.learn(statement.id, limit);
         up.compose(|out| write::parse(out, &statement.name, &statement.rest));
         let mut owed = Owed::new(Kind::Parse, Fate::Swallow);
         owed.learned = statement.id;
