@@ -59,7 +59,11 @@ impl<B: Baggage> Pool<B> {
                 let after = jitter(after, shape.jitter_percent, server.identity.pid);
                 now.saturating_sub(server.idle_since) > millis(after)
             });
-            let gone = (old || unused) && left > shape.min_size || server.is_disturbed();
+            let dead = server.is_disturbed();
+            if dead {
+                self.suspect();
+            }
+            let gone = (old || unused) && left > shape.min_size || dead;
             left -= usize::from(gone);
             gone
         });

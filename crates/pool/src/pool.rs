@@ -20,6 +20,9 @@ use tokio::time::Instant;
 /// Pause after a failed attempt to connect, before the next one.
 pub const CONNECT_BACKOFF: Duration = Duration::from_millis(200);
 
+/// Milliseconds for which a pool asks its idle connections one by one after one of them died.
+const SUSPICION: u64 = 5_000;
+
 /// Which pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -116,6 +119,7 @@ pub struct Pool<B> {
     pub(crate) inner: Mutex<Inner<B>>,
     /// Milliseconds of idleness after which a connection is checked before use.
     check_after: AtomicU64,
+    suspect_until: AtomicU64,
     pub(crate) valid_since: AtomicU64,
     pub(crate) epoch: AtomicU64,
     closed: AtomicBool,
@@ -151,6 +155,7 @@ impl<B: Baggage> Pool<B> {
             shape: ArcSwap::from_pointee(shape),
             budgets,
             inner: Mutex::new(inner),
+            suspect_until: AtomicU64::new(0),
             valid_since: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -196,11 +201,25 @@ impl<B: Baggage> Pool<B> {
         loop {
             let mut server =
                 self.inner.lock().shelf.take(home, |server| server.baggage.digest() == digest)?;
-            if !server.is_disturbed() && server.identity.epoch >= self.valid_since.load(Ordering::Acquire) {
+            let stirred = self.is_suspect() && server.transport.is_stirred();
+            if !stirred
+                && !server.is_disturbed()
+                && server.identity.epoch >= self.valid_since.load(Ordering::Acquire)
+            {
                 return Some(server);
             }
+            self.suspect();
             self.forget(server);
         }
+    }
+
+    /// A connection died: others may have too, without the event loop having seen it yet. For a while each is asked before it is handed out.
+    pub(crate) fn suspect(&self) {
+        self.suspect_until.store(self.common.clock.now() + SUSPICION, Ordering::Relaxed);
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.common.clock.now() < self.suspect_until.load(Ordering::Relaxed)
     }
 
     /// Counts a server handed to a session of this home; called on that home's own thread.
@@ -396,6 +415,7 @@ impl<B: Baggage> Pool<B> {
 
     /// A server died in a session's hands. The control plane is told.
     pub fn lost(self: &Arc<Self>, server: Box<Server<B>>) {
+        self.suspect();
         let home = server.home;
         self.common.identities.lock().remove(&server.identity.number);
         drop(server);

@@ -114,6 +114,7 @@ impl Blueprint for Keeper {
             connect_ramp: settings.connect_ramp,
             lifetime: settings.lifetime,
             idle_timeout: settings.idle_timeout,
+            jitter_percent: 10,
             check_after: settings.check_after,
             notice_after: settings.notice_after,
         }
@@ -142,6 +143,10 @@ impl Steward for Keeper {
 
     fn max_clients(&self) -> usize {
         self.settings.max_clients
+    }
+
+    fn visits(&self) -> pgherd_proxy::terms::Visits {
+        pgherd_proxy::terms::Visits::default()
     }
 
     fn policy(&self) -> Policy {
