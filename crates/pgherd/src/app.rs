@@ -132,9 +132,9 @@ fn build(
     let workers = workers::start(settings.server.workers, &registry)
         .map_err(|error| StartError::Io("worker threads".into(), error))?;
     let hints = controller.clone();
-    let common = Common {
-        homes: workers.iter().map(|worker| worker.runtime.clone()).collect(),
-        hint: Box::new(move |node, hint| {
+    let common = Common::new(
+        workers.iter().map(|worker| worker.runtime.clone()).collect(),
+        Box::new(move |node, hint| {
             hints.hint(
                 node,
                 match hint {
@@ -143,7 +143,7 @@ fn build(
                 },
             );
         }),
-    };
+    );
     let pools = Pools::new(cell.clone(), keeper.clone(), common, keeper::max_servers(&settings));
     let random = Box::new(|bytes: &mut [u8]| {
         assert!(pgherd_login::random::fill(bytes), "the system has no random numbers");

@@ -1,14 +1,16 @@
 //! One pool: the connections of one user to one database on one node, shared by all workers.
 
 use crate::budget::{Budget, Permit};
-use crate::connect::Target;
+use crate::clock::{CoarseClock, millis};
 use crate::connect::error::{ConnectError, Fault};
 use crate::line::{Line, NoServer, Slot, Waiter};
 use crate::server::{Baggage, Identity, Server};
+use crate::shape::{Shape, jitter};
 use crate::shelf::Shelf;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pgherd_topology::node::NodeId;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -28,33 +30,6 @@ pub struct Key {
     pub user: Arc<str>,
 }
 
-/// How a pool behaves; swapped whole on reload.
-#[derive(Clone, Debug)]
-pub struct Shape {
-    /// Where and as whom to connect.
-    pub target: Arc<Target>,
-    /// Connections kept even when idle.
-    pub min_size: usize,
-    /// Most connections.
-    pub max_size: usize,
-    /// Connections above `max_size`, for waiters that waited longer than `reserve_after`.
-    pub reserve_size: usize,
-    /// See `reserve_size`.
-    pub reserve_after: Duration,
-    /// Most connects at the same time.
-    pub connect_ramp: usize,
-    /// A connection older than this is closed at its next release.
-    pub lifetime: Option<Duration>,
-    /// A connection idle for longer is closed, above `min_size`.
-    pub idle_timeout: Option<Duration>,
-    /// By how much both of these vary from connection to connection, in percent and both ways.
-    pub jitter_percent: u32,
-    /// A connection idle for longer is asked whether it lives before it is used.
-    pub check_after: Option<Duration>,
-    /// After this time in line a client is told that it waits.
-    pub notice_after: Option<Duration>,
-}
-
 /// What the pool tells the control plane; it only hastens a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
@@ -65,7 +40,10 @@ pub enum Hint {
 }
 
 pub(crate) struct Inner<B> {
-    pub(crate) shelf: Shelf<Server<B>, Waiter<B>>,
+    pub(crate) shelf: Shelf<Box<Server<B>>, Waiter<B>>,
+    /// The shape's sizes, where the hot path can read them.
+    pub(crate) max_size: usize,
+    pub(crate) reserve_size: usize,
     /// Connections that exist or are being made.
     pub(crate) total: usize,
     pub(crate) connecting: usize,
@@ -75,10 +53,29 @@ pub(crate) struct Inner<B> {
 
 /// What pools share.
 pub struct Common {
+    /// For all limits in time that need not be exact.
+    pub clock: CoarseClock,
+    /// Connections in existence, by their number.
+    pub identities: Mutex<HashMap<u64, Arc<Identity>>>,
     /// One runtime per home, where connects are made.
     pub homes: Vec<Handle>,
+    /// Number of the connection made last.
+    pub last: AtomicU64,
     /// Tells the control plane.
     pub hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>,
+}
+
+impl Common {
+    /// Things to share for pools whose connections live on these runtimes, one per home.
+    pub fn new(homes: Vec<Handle>, hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>) -> Common {
+        Common {
+            clock: CoarseClock::default(),
+            identities: Mutex::default(),
+            homes,
+            last: AtomicU64::new(0),
+            hint,
+        }
+    }
 }
 
 /// One pool.
@@ -89,6 +86,8 @@ pub struct Pool<B> {
     pub(crate) shape: ArcSwap<Shape>,
     pub(crate) budgets: Vec<Arc<Budget>>,
     pub(crate) inner: Mutex<Inner<B>>,
+    /// Milliseconds of idleness after which a connection is checked before use.
+    check_after: AtomicU64,
     pub(crate) valid_since: AtomicU64,
     pub(crate) epoch: AtomicU64,
     closed: AtomicBool,
@@ -108,11 +107,19 @@ impl<B: Baggage> Pool<B> {
     /// An empty pool. `budgets` are limits shared with other pools.
     pub fn new(key: Key, shape: Shape, budgets: Vec<Arc<Budget>>, common: Arc<Common>) -> Arc<Pool<B>> {
         let homes = common.homes.len().max(1);
-        let inner =
-            Inner { shelf: Shelf::new(homes), total: 0, connecting: 0, connect_after: None, closed: false };
+        let inner = Inner {
+            max_size: shape.max_size,
+            reserve_size: shape.reserve_size,
+            shelf: Shelf::new(homes),
+            total: 0,
+            connecting: 0,
+            connect_after: None,
+            closed: false,
+        };
         Arc::new(Pool {
             key,
             common,
+            check_after: AtomicU64::new(shape.check_after.map_or(u64::MAX, millis)),
             shape: ArcSwap::from_pointee(shape),
             budgets,
             inner: Mutex::new(inner),
@@ -124,6 +131,16 @@ impl<B: Baggage> Pool<B> {
             connects: Default::default(),
             connect_failures: Default::default(),
         })
+    }
+
+    /// From now on it behaves so.
+    pub(crate) fn set_shape(&self, shape: Shape) {
+        self.check_after.store(shape.check_after.map_or(u64::MAX, millis), Ordering::Relaxed);
+        {
+            let mut inner = self.inner.lock();
+            (inner.max_size, inner.reserve_size) = (shape.max_size, shape.reserve_size);
+        }
+        self.shape.store(Arc::new(shape));
     }
 
     /// How it behaves now.
@@ -147,26 +164,26 @@ impl<B: Baggage> Pool<B> {
     }
 
     /// An idle server, if there is one; a connection that died meanwhile is thrown away. `digest` is the session's own (see [`Baggage::digest`]).
-    pub fn try_checkout(self: &Arc<Self>, home: usize, digest: u64) -> Option<Server<B>> {
+    pub fn try_checkout(self: &Arc<Self>, home: usize, digest: u64) -> Option<Box<Server<B>>> {
         loop {
             let mut server =
                 self.inner.lock().shelf.take(home, |server| server.baggage.digest() == digest)?;
-            if !server.is_disturbed() && server.epoch >= self.valid_since.load(Ordering::Acquire) {
-                self.count_checkout(home);
+            if !server.is_disturbed() && server.identity.epoch >= self.valid_since.load(Ordering::Acquire) {
                 return Some(server);
             }
             self.forget(server);
         }
     }
 
-    pub(crate) fn count_checkout(&self, home: usize) {
-        self.checkouts[home % self.checkouts.len()].add(1);
+    /// Counts a server handed to a session of this home; called on that home's own thread.
+    pub fn count_checkout(&self, home: usize) {
+        self.checkouts[home % self.checkouts.len()].bump_local(1);
     }
 
     /// True when the server was idle for so long that it must be asked whether it lives ([`crate::exchange::check`]) before it is used.
     pub fn wants_check(&self, server: &Server<B>) -> bool {
-        // The clock is read only where a check is configured.
-        self.shape.load().check_after.is_some_and(|after| server.idle_since.elapsed() > after)
+        let after = self.check_after.load(Ordering::Relaxed);
+        self.common.clock.now().saturating_sub(server.idle_since) > after
     }
 
     /// Stands in line until `deadline`, and sees to it that a connection is made when there may be one more.
@@ -244,7 +261,6 @@ impl<B: Baggage> Pool<B> {
         });
         match made {
             Ok(made) => {
-                let now = Instant::now();
                 self.connects.add(1);
                 self.parameters.store(Arc::new(made.parameters));
                 {
@@ -252,19 +268,23 @@ impl<B: Baggage> Pool<B> {
                     inner.connecting -= 1;
                     inner.connect_after = None;
                 }
-                let identity = Identity { target: shape.target.clone(), pid: made.pid, secret: made.secret };
-                self.release(Server {
+                let now = self.common.clock.now();
+                let number = self.common.last.fetch_add(1, Ordering::Relaxed) + 1;
+                let (target, node) = (shape.target.clone(), self.key.node);
+                let identity =
+                    Arc::new(Identity { number, node, epoch, target, pid: made.pid, secret: made.secret });
+                self.common.identities.lock().insert(number, identity.clone());
+                self.release(Box::new(Server {
                     transport: made.transport,
                     baggage: Box::default(),
                     home,
-                    identity: Arc::new(identity),
-                    epoch,
-                    expires: shape
-                        .lifetime
-                        .map(|lifetime| now + jitter(lifetime, shape.jitter_percent, made.pid)),
+                    identity,
+                    expires: shape.lifetime.map_or(u64::MAX, |lifetime| {
+                        now.saturating_add(millis(jitter(lifetime, shape.jitter_percent, made.pid)))
+                    }),
                     idle_since: now,
                     _permit: permit,
-                });
+                }));
                 self.go_on_connecting(home);
             }
             Err(error) => {
@@ -304,44 +324,39 @@ impl<B: Baggage> Pool<B> {
 
     /// A session is done with a server: it goes to whoever waits longest (see [`Shelf::next`]), or on the shelf. Dirty ones are reset first; stale, expired and
     /// superfluous ones are closed.
-    pub fn release(self: &Arc<Self>, server: Server<B>) {
+    pub fn release(self: &Arc<Self>, mut server: Box<Server<B>>) {
         if server.baggage.is_dirty() {
             return crate::reset::start(self.clone(), server);
         }
-        if server.epoch < self.valid_since.load(Ordering::Acquire) {
+        if server.identity.epoch < self.valid_since.load(Ordering::Acquire) {
             return self.forget(server);
         }
-        let mut server = server;
-        let expired = server.expires.is_some_and(|expires| Instant::now() >= expires);
+        let now = self.common.clock.now();
         let waiter = {
             let mut inner = self.inner.lock();
-            let superfluous = {
-                let shape = self.shape.load();
-                inner.total > shape.max_size
-                    && (inner.shelf.waiting() == 0 || inner.total > shape.max_size + shape.reserve_size)
-            };
-            if inner.closed || expired || superfluous {
+            let superfluous = inner.total > inner.max_size
+                && (inner.shelf.waiting() == 0 || inner.total > inner.max_size + inner.reserve_size);
+            if inner.closed || now >= server.expires || superfluous {
                 drop(inner);
                 return self.forget(server);
             }
             match inner.shelf.next(server.home) {
                 Some(waiter) => waiter,
                 None => {
-                    if self.shape.load().check_after.is_some() || self.shape.load().idle_timeout.is_some() {
-                        server.idle_since = Instant::now();
-                    }
+                    server.idle_since = now;
                     return inner.shelf.put(server.home, server);
                 }
             }
         };
-        self.count_checkout(server.home);
         waiter.slot.serve(server);
     }
 
     /// Closes a server that must not be used again.
-    pub fn forget(self: &Arc<Self>, server: Server<B>) {
+    pub fn forget(self: &Arc<Self>, mut server: Box<Server<B>>) {
         let home = server.home;
         server.retire();
+        self.common.identities.lock().remove(&server.identity.number);
+        drop(server);
         self.gone(home);
     }
 
@@ -352,8 +367,9 @@ impl<B: Baggage> Pool<B> {
     }
 
     /// A server died in a session's hands. The control plane is told.
-    pub fn lost(self: &Arc<Self>, server: Server<B>) {
+    pub fn lost(self: &Arc<Self>, server: Box<Server<B>>) {
         let home = server.home;
+        self.common.identities.lock().remove(&server.identity.number);
         drop(server);
         (self.common.hint)(self.key.node, Hint::Lost);
         self.gone(home);
@@ -361,30 +377,5 @@ impl<B: Baggage> Pool<B> {
 
     pub(crate) fn abandon(&self, home: usize, ticket: crate::shelf::Ticket) -> bool {
         self.inner.lock().shelf.abandon(home, ticket)
-    }
-}
-
-/// `time` give or take so many percent: always the same for one connection (told by its server's process id), another for
-/// the next, so that connections made together do not end together.
-pub(crate) fn jitter(time: Duration, percent: u32, pid: i32) -> Duration {
-    // Fibonacci hashing spreads consecutive numbers.
-    let spread = (pid as u32).wrapping_mul(0x9e37_79b9) >> 16;
-    let share = f64::from(percent.min(100)) / 100.0;
-    time.mul_f64(1.0 - share + 2.0 * share * f64::from(spread) / 65_535.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_vary_within_their_share() {
-        let hour = Duration::from_secs(3600);
-        let times: Vec<Duration> = (1000..1100).map(|pid| jitter(hour, 10, pid)).collect();
-        assert!(times.iter().all(|time| *time >= hour.mul_f64(0.9) && *time <= hour.mul_f64(1.1)));
-        let late = times.iter().filter(|time| **time > hour).count();
-        assert!((30..70).contains(&late), "{late} of 100 are late");
-        assert_eq!(jitter(hour, 10, 7), jitter(hour, 10, 7));
-        assert_eq!(jitter(hour, 0, 7), hour);
     }
 }

@@ -78,7 +78,7 @@ impl Session {
                 .cell
                 .load()
                 .node(held.node)
-                .is_some_and(|node| held.server.epoch >= node.valid_since);
+                .is_some_and(|node| held.server.identity.epoch >= node.valid_since);
             if !valid {
                 return Some(Fate::Lost);
             }
@@ -164,7 +164,7 @@ impl Session {
 
     /// Nothing to do until somebody moves.
     fn note(&mut self, cx: &Context<'_>) {
-        self.entry.card.listen(cx.waker());
+        self.listen_for_bells(cx);
         let doing = match (self.machine.owes_nothing(), self.machine.is_between_transactions()) {
             (true, true) => Doing::Idle,
             (true, false) => Doing::IdleInTransaction,
@@ -195,7 +195,8 @@ impl Session {
         let undecided = desk.down.undecided();
         desk.down.plan().skip(undecided);
         let untouched = desk.up.can_rewind() && self.machine.can_rewind();
-        if untouched && (replica || stake == Stake::Nothing) && self.reruns < MAX_RERUNS {
+        // What a replica was asked cannot have changed anything; nor can what is known not to have been committed.
+        if untouched && (replica || stake != Stake::Unknown) && self.reruns < MAX_RERUNS {
             self.machine.rewind();
             desk.up.rewind();
             self.want_up = HEADER_LEN;

@@ -59,11 +59,20 @@ pub struct Session {
     /// A node that has just failed this request.
     pub(crate) avoid: Option<NodeId>,
     pub(crate) reruns: u32,
+    pub(crate) waker: Option<std::task::Waker>,
 }
 
 impl Session {
     pub(crate) fn card(&self) -> &Arc<Card> {
         &self.entry.card
+    }
+
+    /// Whoever rings wakes this session. A task keeps its waker for life, so this is a comparison but for the first time.
+    pub(crate) fn listen_for_bells(&mut self, cx: &std::task::Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.entry.card.listen(cx.waker());
+        }
     }
 
     /// Lanes, fetched when there are none.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -222,9 +222,7 @@ async fn accept(house: Arc<House>, cancels: Arc<Cancels>, bound: Bound) -> io::R
                             let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
                         }
                         let stream = stream.into_std()?;
-                        admit(&house, &cancels, &name, Peer::Tcp(peer), move || {
-                            Ok(Transport::tcp(TcpStream::from_std(stream)?))
-                        });
+                        admit(&house, &cancels, &name, Peer::Tcp(peer), move || Transport::tcp(stream));
                     }
                     Err(error) => pause(&error).await,
                 }

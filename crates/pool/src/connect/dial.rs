@@ -32,7 +32,8 @@ pub(super) async fn open(target: &Target, encryption: Encryption) -> Result<Tran
         Address::Tcp(host, port) => (host, *port),
     };
     let stream = tcp(target, host, port).await?;
-    let transport = Transport::tcp(stream);
+    let stream = stream.into_std().and_then(Transport::tcp);
+    let transport = stream.map_err(|error| ConnectError::from_io(&error))?;
     if encryption == Encryption::Never {
         return Ok(transport);
     }
