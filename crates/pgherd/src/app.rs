@@ -9,6 +9,10 @@ pub mod plan;
 pub mod reloads;
 pub mod workers;
 
+#[cfg(test)]
+mod keys_tests;
+
+use crate::cli::exit;
 use crate::config::settings::Settings;
 use keeper::Keeper;
 use parking_lot::RwLock;
@@ -56,12 +60,16 @@ pub struct House {
 pub fn run(settings: Settings, path: Option<PathBuf>) -> ExitCode {
     let started = Instant::now();
     let logging = logging::start(&settings.server);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = ?path, "pgherd starts");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = path.as_deref().map(|path| path.display().to_string()),
+        "pgherd starts"
+    );
     match build(settings, path, started, logging) {
         Ok((house, driver)) => control::run(house, driver),
         Err(error) => {
             tracing::error!(%error, "pgherd cannot start");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit())
         }
     }
 }
@@ -75,12 +83,35 @@ pub enum StartError {
     /// TLS files.
     #[error(transparent)]
     Tls(#[from] pgherd_net::tls::TlsError),
+    /// TLS files of a node.
+    #[error("node \"{0}\": {1}")]
+    NodeTls(String, pgherd_net::tls::TlsError),
     /// The users file.
     #[error(transparent)]
     Users(#[from] pgherd_login::users::UsersError),
     /// The door.
     #[error(transparent)]
     Login(#[from] pgherd_login::error::LoginError),
+}
+
+impl StartError {
+    /// The exit code: files that settings name are part of the settings.
+    pub fn exit(&self) -> u8 {
+        match self {
+            StartError::Tls(_) | StartError::NodeTls(..) | StartError::Users(_) => exit::CONFIG,
+            StartError::Io(..) | StartError::Login(_) => 1,
+        }
+    }
+}
+
+/// Reads the files that settings name, certificates and users, and forgets them: what `config check` cannot see in the
+/// settings themselves.
+///
+/// # Errors
+/// The first that cannot be used.
+pub fn rehearse(settings: &Arc<Settings>) -> Result<(), StartError> {
+    Keeper::new(settings.clone())?.door()?;
+    plan::Encryption::default().read(settings)
 }
 
 fn build(

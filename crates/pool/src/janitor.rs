@@ -3,9 +3,10 @@
 
 use crate::clock::millis;
 use crate::line::{NoServer, Waiter};
-use crate::pool::{Pool, jitter};
+use crate::pool::Pool;
 use crate::pools::Pools;
 use crate::server::{Baggage, Server};
+use crate::shape::jitter;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;

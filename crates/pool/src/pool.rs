@@ -1,11 +1,10 @@
 //! One pool: the connections of one user to one database on one node, shared by all workers.
 
-use crate::budget::{Budget, Permit};
+use crate::budget::Budget;
 use crate::clock::{CoarseClock, millis};
-use crate::connect::Target;
-use crate::connect::error::{ConnectError, Fault};
 use crate::line::{Line, NoServer, Slot, Waiter};
 use crate::server::{Baggage, Identity, Server};
+use crate::shape::Shape;
 use crate::shelf::Shelf;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -32,33 +31,6 @@ pub struct Key {
     pub database: Arc<str>,
     /// User.
     pub user: Arc<str>,
-}
-
-/// How a pool behaves; swapped whole on reload.
-#[derive(Clone, Debug)]
-pub struct Shape {
-    /// Where and as whom to connect.
-    pub target: Arc<Target>,
-    /// Connections kept even when idle.
-    pub min_size: usize,
-    /// Most connections.
-    pub max_size: usize,
-    /// Connections above `max_size`, for waiters that waited longer than `reserve_after`.
-    pub reserve_size: usize,
-    /// See `reserve_size`.
-    pub reserve_after: Duration,
-    /// Most connects at the same time.
-    pub connect_ramp: usize,
-    /// A connection older than this is closed at its next release.
-    pub lifetime: Option<Duration>,
-    /// A connection idle for longer is closed, above `min_size`.
-    pub idle_timeout: Option<Duration>,
-    /// By how much both of these vary from connection to connection, in percent and both ways.
-    pub jitter_percent: u32,
-    /// A connection idle for longer is asked whether it lives before it is used.
-    pub check_after: Option<Duration>,
-    /// After this time in line a client is told that it waits.
-    pub notice_after: Option<Duration>,
 }
 
 /// What the pool tells the control plane; it only hastens a probe.
@@ -123,7 +95,7 @@ pub struct Pool<B> {
     pub(crate) valid_since: AtomicU64,
     pub(crate) epoch: AtomicU64,
     closed: AtomicBool,
-    parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
+    pub(crate) parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
     pub(crate) checkouts: Vec<pgherd_metrics::counter::Counter>,
     pub(crate) connects: pgherd_metrics::counter::Counter,
     pub(crate) connect_failures: pgherd_metrics::counter::Counter,
@@ -264,111 +236,6 @@ impl<B: Baggage> Pool<B> {
         Ok(Line { pool: self, slot, home, ticket, over: false })
     }
 
-    /// Decides whether one more connection is made now, and counts it if so.
-    pub(crate) fn may_connect(&self, inner: &mut Inner<B>, now: Instant, reserve: bool) -> Option<Permit> {
-        let shape = self.shape.load();
-        let max = shape.max_size + if reserve { shape.reserve_size } else { 0 };
-        let backoff = inner.connect_after.is_some_and(|after| now < after);
-        let wanted = inner.shelf.waiting() > inner.connecting || inner.total < shape.min_size;
-        if inner.closed
-            || backoff
-            || !wanted
-            || inner.total >= max
-            || inner.connecting >= shape.connect_ramp.max(1)
-        {
-            return None;
-        }
-        let permit = Permit::take(&self.budgets)?;
-        inner.total += 1;
-        inner.connecting += 1;
-        Some(permit)
-    }
-
-    pub(crate) fn spawn_connect(self: &Arc<Self>, home: usize, permit: Permit) {
-        let pool = self.clone();
-        let at = home % self.common.homes.len().max(1);
-        let task = async move { pool.connect_one(at, permit).await };
-        match self.common.homes.get(at) {
-            Some(runtime) => drop(runtime.spawn(task)),
-            None => drop(tokio::spawn(task)),
-        }
-    }
-
-    async fn connect_one(self: Arc<Self>, home: usize, permit: Permit) {
-        let shape = self.shape.load_full();
-        let epoch = self.epoch.load(Ordering::Acquire);
-        let made = crate::connect::connect(&shape.target, &[]).await;
-        let made = made.and_then(|made| {
-            // Nothing may follow ReadyForQuery before we ask for something.
-            if made.unread.is_empty() {
-                Ok(made)
-            } else {
-                Err(ConnectError::Protocol("bytes after the login"))
-            }
-        });
-        match made {
-            Ok(made) => {
-                self.connects.add(1);
-                self.parameters.store(Arc::new(made.parameters));
-                {
-                    let mut inner = self.inner.lock();
-                    inner.connecting -= 1;
-                    inner.connect_after = None;
-                }
-                let now = self.common.clock.now();
-                let number = self.common.last.fetch_add(1, Ordering::Relaxed) + 1;
-                let (target, node) = (shape.target.clone(), self.key.node);
-                let identity =
-                    Arc::new(Identity { number, node, epoch, target, pid: made.pid, secret: made.secret });
-                self.common.identities.lock().insert(number, identity.clone());
-                self.release(Box::new(Server {
-                    transport: made.transport,
-                    baggage: Box::default(),
-                    home,
-                    identity,
-                    expires: shape.lifetime.map_or(u64::MAX, |lifetime| {
-                        now.saturating_add(millis(jitter(lifetime, shape.jitter_percent, made.pid)))
-                    }),
-                    idle_since: now,
-                    _permit: permit,
-                }));
-                self.go_on_connecting(home);
-            }
-            Err(error) => {
-                drop(permit);
-                self.connect_failed(&error);
-            }
-        }
-    }
-
-    /// One more connection when more are wanted still.
-    pub(crate) fn go_on_connecting(self: &Arc<Self>, home: usize) {
-        let connect = self.may_connect(&mut self.inner.lock(), Instant::now(), false);
-        if let Some(permit) = connect {
-            self.spawn_connect(home, permit);
-        }
-    }
-
-    fn connect_failed(&self, error: &ConnectError) {
-        self.connect_failures.add(1);
-        tracing::debug!(node = self.key.node.0, database = %self.key.database, user = %self.key.user, %error, "could not connect");
-        let refused = {
-            let mut inner = self.inner.lock();
-            inner.connecting -= 1;
-            inner.total -= 1;
-            inner.connect_after = Some(Instant::now() + CONNECT_BACKOFF);
-            // As long as there are connections, whoever waits will be served by one of them. When we ourselves ran out of something, waiting is all that helps.
-            let alone = inner.total == inner.connecting && error.fault() != Fault::Local;
-            if alone { inner.shelf.dismiss(|_| true) } else { Vec::new() }
-        };
-        for waiter in refused {
-            waiter.slot.refuse(NoServer::Connect(error.clone()));
-        }
-        if error.fault() == Fault::Node {
-            (self.common.hint)(self.key.node, Hint::Refused);
-        }
-    }
-
     /// A session is done with a server: it goes to whoever waits longest (see [`Shelf::next`]), or on the shelf. Dirty ones are reset first; stale, expired and
     /// superfluous ones are closed.
     pub fn release(self: &Arc<Self>, mut server: Box<Server<B>>) {
@@ -425,30 +292,5 @@ impl<B: Baggage> Pool<B> {
 
     pub(crate) fn abandon(&self, home: usize, ticket: crate::shelf::Ticket) -> bool {
         self.inner.lock().shelf.abandon(home, ticket)
-    }
-}
-
-/// `time` give or take so many percent: always the same for one connection (told by its server's process id), another for
-/// the next, so that connections made together do not end together.
-pub(crate) fn jitter(time: Duration, percent: u32, pid: i32) -> Duration {
-    // Fibonacci hashing spreads consecutive numbers.
-    let spread = (pid as u32).wrapping_mul(0x9e37_79b9) >> 16;
-    let share = f64::from(percent.min(100)) / 100.0;
-    time.mul_f64(1.0 - share + 2.0 * share * f64::from(spread) / 65_535.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_vary_within_their_share() {
-        let hour = Duration::from_secs(3600);
-        let times: Vec<Duration> = (1000..1100).map(|pid| jitter(hour, 10, pid)).collect();
-        assert!(times.iter().all(|time| *time >= hour.mul_f64(0.9) && *time <= hour.mul_f64(1.1)));
-        let late = times.iter().filter(|time| **time > hour).count();
-        assert!((30..70).contains(&late), "{late} of 100 are late");
-        assert_eq!(jitter(hour, 10, 7), jitter(hour, 10, 7));
-        assert_eq!(jitter(hour, 0, 7), hour);
     }
 }

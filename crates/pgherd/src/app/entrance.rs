@@ -24,7 +24,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where a listener is to be bound, and for whom.
 #[derive(Clone, Debug, PartialEq)]
-struct Place {
+pub(super) struct Place {
     name: Arc<str>,
     at: At,
     backlog: u32,
@@ -89,7 +89,7 @@ pub fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
 }
 
 /// Where the settings want clients to be met.
-fn places(settings: &Settings) -> Result<Vec<Place>, StartError> {
+pub(super) fn places(settings: &Settings) -> Result<Vec<Place>, StartError> {
     let mut places = Vec::new();
     let backlog = settings.listen.backlog;
     for listener in &settings.listeners {
@@ -255,7 +255,7 @@ impl Drop for Removed {
     }
 }
 
-fn keepalive(listen: &crate::config::settings::front::Listen) -> Option<TcpKeepalive> {
+pub(super) fn keepalive(listen: &crate::config::settings::front::Listen) -> Option<TcpKeepalive> {
     let idle = listen.tcp_keepalive?;
     let keepalive = TcpKeepalive::new().with_time(idle).with_interval(listen.tcp_keepalive_interval);
     Some(keepalive.with_retries(listen.tcp_keepalive_count))

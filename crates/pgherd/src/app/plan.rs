@@ -12,8 +12,17 @@ use pgherd_failover::policy::{Limits, Policy, Spec, Strategy};
 use pgherd_net::tls::client::{ClientFiles, ClientTls};
 use pgherd_pool::sslmode::Ssl;
 use pgherd_topology::node::{Address, Tags};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Where systems keep the roots they trust: Debian, Fedora, openSUSE, Alpine.
+const SYSTEM_ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// Replay delay no node reaches.
 const NO_LAG_LIMIT: Duration = Duration::from_secs(u32::MAX as u64);
@@ -41,7 +50,15 @@ pub fn ssl(node: &Node) -> Result<Ssl, StartError> {
         SslMode::VerifyFull => pgherd_pool::sslmode::SslMode::VerifyFull,
     };
     let identity = node.ssl_cert.as_deref().zip(node.ssl_key.as_deref());
-    Ok(Ssl::load(mode, ClientFiles { roots: node.ssl_root_cert.as_deref(), identity })?)
+    let roots = match (&node.ssl_root_cert, node.ssl) {
+        (Some(file), _) => Some(file.as_path()),
+        (None, SslMode::VerifyCa | SslMode::VerifyFull) => {
+            SYSTEM_ROOTS.iter().map(Path::new).find(|file| file.exists())
+        }
+        (None, SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require) => None,
+    };
+    let load = Ssl::load(mode, ClientFiles { roots, identity });
+    load.map_err(|error| StartError::NodeTls(node.name.clone(), error))
 }
 
 /// How the control plane logs in to a node.
