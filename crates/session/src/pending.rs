@@ -92,6 +92,11 @@ impl Pending {
         self.0.is_empty()
     }
 
+    /// The last request is of an extended batch whose Sync was not sent yet.
+    pub(crate) fn ends_open(&self) -> bool {
+        self.0.back().is_some_and(|last| !matches!(last.kind, Kind::Query | Kind::Function | Kind::Sync))
+    }
+
     /// How many replies are owed.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -193,7 +193,8 @@ impl Machine {
             return Err(unexpected);
         }
         self.status = status;
-        self.batch = false;
+        // What is owed still was asked later: a batch among it may have no Sync yet.
+        self.batch = self.owed.ends_open();
         self.copy_in = false;
         self.discard = false;
         if self.owed.is_empty() {
