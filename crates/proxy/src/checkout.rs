@@ -122,8 +122,6 @@ impl Session {
         card.does(Doing::Active, self.shared.now());
         self.machine.attach(server.baggage.0.take().unwrap_or_default(), way.read_only);
         if let Some(desk) = self.desk.as_mut() {
-            // What was answered here already is done with: only this request can be shown again.
-            desk.up.carry_out();
             desk.up.keep();
         }
         Held { server, pool, node: way.node, replica: way.replica }

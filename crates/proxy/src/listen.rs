@@ -58,6 +58,8 @@ impl Session {
     pub(crate) fn poll_say(&mut self, cx: &mut Context<'_>) -> Option<End> {
         let desk = self.desk.as_mut()?;
         if !desk.down.has_output() {
+            // What is only dropped makes room all the same.
+            desk.down.carry_out();
             return None;
         }
         match desk.down.poll_drain(cx, &mut self.client) {
