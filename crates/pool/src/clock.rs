@@ -1,7 +1,8 @@
 //! A clock that costs nothing to read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Milliseconds since it was made, as of the last tick: good enough for limits of a second and more, and read without a call.
 #[derive(Debug)]

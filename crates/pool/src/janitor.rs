@@ -8,7 +8,8 @@ use crate::pools::Pools;
 use crate::server::{Baggage, Server};
 use crate::shape::jitter;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often the janitor looks; the resolution of all waits in line.
 pub const INTERVAL: Duration = Duration::from_millis(50);
@@ -59,7 +60,11 @@ impl<B: Baggage> Pool<B> {
                 let after = jitter(after, shape.jitter_percent, server.identity.pid);
                 now.saturating_sub(server.idle_since) > millis(after)
             });
-            let gone = (old || unused) && left > shape.min_size || server.is_disturbed();
+            let dead = server.is_disturbed();
+            if dead {
+                self.suspect();
+            }
+            let gone = (old || unused) && left > shape.min_size || dead;
             left -= usize::from(gone);
             gone
         });

@@ -7,6 +7,7 @@ pub mod budget;
 pub mod clock;
 pub mod connect;
 pub mod exchange;
+pub mod growth;
 pub mod janitor;
 pub mod line;
 pub mod pool;

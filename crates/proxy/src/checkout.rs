@@ -16,7 +16,7 @@ use pgherd_topology::node::NodeId;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// A server in a session's hands.
 pub(crate) struct Held {
@@ -122,6 +122,8 @@ impl Session {
         card.does(Doing::Active, self.shared.now());
         self.machine.attach(server.baggage.0.take().unwrap_or_default(), way.read_only);
         if let Some(desk) = self.desk.as_mut() {
+            // What was answered here already is done with: only this request can be shown again.
+            desk.up.carry_out();
             desk.up.keep();
         }
         Held { server, pool, node: way.node, replica: way.replica }

@@ -4,7 +4,8 @@ use crate::card::{Bell, Card, Doing};
 use crate::shared::Shared;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Sessions are looked over at every so many ticks of the janitor.
 const TICKS: u32 = 5;

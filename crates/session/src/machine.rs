@@ -320,10 +320,8 @@ impl Machine {
 
     /// Undoes what a request that never ran had changed here.
     pub(crate) fn undo(&mut self, owed: Owed) {
-        if owed.learned != 0
-            && let Some(server) = self.server.as_mut()
-        {
-            server.forget(owed.learned);
+        if let (Some(statement), Some(server)) = (&owed.learned, self.server.as_mut()) {
+            server.forget(statement.id);
         }
         match owed.undo {
             Undo::Nothing => {}

@@ -64,8 +64,8 @@ pub struct Owed {
     pub kind: Kind,
     /// Whose reply.
     pub fate: Fate,
-    /// Statement that the server learns by this Parse; 0 for none.
-    pub learned: u64,
+    /// Statement that the server learns by this Parse.
+    pub learned: Option<Arc<Statement>>,
     /// How to undo it.
     pub undo: Undo,
     /// What the request does to the session, confirmed by command tags.
@@ -77,7 +77,7 @@ pub struct Owed {
 impl Owed {
     /// An owed reply without side effects.
     pub fn new(kind: Kind, fate: Fate) -> Owed {
-        Owed { kind, fate, learned: 0, undo: Undo::Nothing, effects: None, instead: None }
+        Owed { kind, fate, learned: None, undo: Undo::Nothing, effects: None, instead: None }
     }
 }
 
@@ -90,6 +90,11 @@ impl Pending {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The last request is of an extended batch whose Sync was not sent yet.
+    pub(crate) fn ends_open(&self) -> bool {
+        self.0.back().is_some_and(|last| !matches!(last.kind, Kind::Query | Kind::Function | Kind::Sync))
     }
 
     /// How many replies are owed.

@@ -104,8 +104,8 @@ impl Machine {
             (Kind::DescribeStatement | Kind::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => true,
             _ => return Err(unexpected),
         };
-        if done {
-            self.owed.pop();
+        if done && let Some(statement) = self.owed.pop().and_then(|owed| owed.learned) {
+            statement.prove(self.settings.digest());
         }
         Ok(delivery)
     }
@@ -193,7 +193,8 @@ impl Machine {
             return Err(unexpected);
         }
         self.status = status;
-        self.batch = false;
+        // What is owed still was asked later: a batch among it may have no Sync yet.
+        self.batch = self.owed.ends_open();
         self.copy_in = false;
         self.discard = false;
         if self.owed.is_empty() {

@@ -198,6 +198,7 @@ impl Blueprint for Keeper {
                 count: Some(pool.server_keepalive_count),
                 ..Keepalive::default()
             },
+            dialer: None,
         };
         Shape {
             target: Arc::new(target),
