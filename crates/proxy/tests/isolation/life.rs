@@ -150,9 +150,6 @@ impl Ear {
             Unit::Simple(texts) => {
                 soul.unnamed = Unnamed::Unsure;
                 if texts.is_empty() {
-                    let empty =
-                        if soul.status == b'E' { Expect::Error(&["25P02"]) } else { Expect::Tag(b'I') };
-                    // An empty query is answered in a failed block, too; by a lost one it is refused.
                     // Answered in a failed block, too; in a lost one it is refused.
                     return match self.next(stream).await? {
                         (b'I', _) => Ok(Outcome::Done),
