@@ -20,8 +20,6 @@ pub(crate) enum Expect {
     Tag(u8),
     /// DataRow with these columns.
     Row(Vec<String>),
-    /// One column that begins with the client's name, or with "any".
-    OwnRow,
     /// CopyData.
     Data(String),
     /// CommandComplete.

@@ -151,12 +151,11 @@ impl Backend {
     }
 
     async fn ready(&mut self) -> Result<(), Over> {
-        for name in ["application_name"] {
-            let value = self.settings.get(name).cloned().unwrap_or_default();
-            if *self.reported.entry(name.into()).or_default() != value {
-                self.out.extend(frame(b'S', &[c_str(name), c_str(&value)].concat()));
-                self.reported.insert(name.into(), value);
-            }
+        let name = "application_name";
+        let value = self.settings.get(name).cloned().unwrap_or_default();
+        if *self.reported.entry(name.into()).or_default() != value {
+            self.out.extend(frame(b'S', &[c_str(name), c_str(&value)].concat()));
+            self.reported.insert(name.into(), value);
         }
         self.out.extend(frame(b'Z', &[self.status]));
         self.flush().await
