@@ -61,8 +61,10 @@ pub struct Machine {
     pub(crate) down: Flow,
     /// An error came: the client's messages are dropped until its Sync.
     pub(crate) discard: bool,
-    /// Extended requests went out since the last ReadyForQuery.
+    /// Extended requests went out since the last Sync.
     pub(crate) batch: bool,
+    /// How many Syncs went out: the number of the present batch.
+    pub(crate) batches: u64,
     /// The server is in COPY IN.
     pub(crate) copy_in: bool,
     /// A BEGIN that was answered but not sent.
@@ -113,6 +115,7 @@ impl Machine {
             down: Flow::default(),
             discard: false,
             batch: false,
+            batches: 0,
             copy_in: false,
             begin: None,
             begun: None,
@@ -325,16 +328,19 @@ impl Machine {
         {
             server.forget(owed.learned);
         }
+        if owed.kind == Kind::Query || matches!(owed.undo, Undo::Slot | Undo::Unnamed(_)) {
+            // What is there now is this session's, but none that it could name.
+            if let Some(server) = self.server.as_mut() {
+                server.unnamed = Some((self.id, u64::MAX));
+            }
+        }
         match owed.undo {
-            Undo::Nothing => {}
+            Undo::Nothing | Undo::Slot => {}
             Undo::Named(name) => {
                 self.names.remove(&name);
             }
             Undo::Unnamed(serial) => {
                 self.unnamed.undo(serial);
-                if let Some(server) = self.server.as_mut() {
-                    server.unnamed = None;
-                }
             }
             Undo::Closed(name, statement) => {
                 self.names.insert(name, statement);

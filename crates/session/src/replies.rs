@@ -104,8 +104,12 @@ impl Machine {
             (Kind::DescribeStatement | Kind::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => true,
             _ => return Err(unexpected),
         };
-        if done {
-            self.owed.pop();
+        if done
+            && let Some(owed) = self.owed.pop()
+            && owed.learned != 0
+            && let Some(server) = self.server.as_mut()
+        {
+            server.confirm(owed.learned);
         }
         Ok(delivery)
     }
