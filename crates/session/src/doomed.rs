@@ -182,8 +182,7 @@ impl Machine {
     }
 
     fn refuse_doomed(&mut self, down: &mut impl Sink, ready: bool) {
-        let message = "current transaction is aborted, commands ignored until end of transaction block";
-        let report = Report::new(Severity::Error, code::IN_FAILED_SQL_TRANSACTION, message);
+        let report = aborted();
         answer(down, |out| {
             report.write(out);
             if ready {
@@ -191,4 +190,10 @@ impl Machine {
             }
         });
     }
+}
+
+/// PostgreSQL's refusal in a failed transaction.
+pub(crate) fn aborted() -> Report {
+    let message = "current transaction is aborted, commands ignored until end of transaction block";
+    Report::new(Severity::Error, code::IN_FAILED_SQL_TRANSACTION, message)
 }

@@ -158,7 +158,11 @@ impl Machine {
         };
         // In a failed transaction the server's own refusal comes first, as it would in a direct connection.
         let aborted = Fields::view(body).sqlstate() == Some(code::IN_FAILED_SQL_TRANSACTION.as_bytes());
-        let instead = head.instead.take().filter(|_| !aborted);
+        let mut instead = head.instead.take().filter(|_| !aborted);
+        if head.kind == Kind::Parse && self.status == Status::Failed && instead.is_some() {
+            // PostgreSQL looks at the transaction before it looks for a statement of the same name.
+            instead = Some(Box::new(crate::doomed::aborted()));
+        }
         if let Undo::Unnamed(_) = head.undo {
             // This Parse ran: it dropped the old unnamed statement before it failed (documentation, chapter 55.2.3).
             head.undo = Undo::Nothing;
