@@ -68,6 +68,9 @@ impl Machine {
         (self.failed, self.rolled_back, self.committed) = (false, false, false);
         self.uncertain = false;
         self.status = status;
+        // A client that is owed nothing hears of it when it asks for something.
+        let told = units > 0 || self.discard;
+        self.untold = (block && !told).then(|| Box::new(report.clone()));
         self.doomed = block.then_some(Doomed { refused: self.discard, ..Doomed::default() });
         self.discard = self.discard && !block;
         true
@@ -126,16 +129,25 @@ impl Machine {
     }
 
     fn doomed_query(&mut self, text: &[u8], down: &mut impl Sink) {
-        if matches!(control(text), Some(Control::Commit | Control::Rollback)) {
-            self.doomed = None;
-            self.status = Status::Idle;
-            complete(down, b"ROLLBACK", Status::Idle);
-        } else {
-            self.refuse_doomed(down, true);
+        let Some(control @ (Control::Commit | Control::Rollback)) = control(text) else {
+            return self.refuse_doomed(down, true);
+        };
+        self.doomed = None;
+        self.status = Status::Idle;
+        match self.untold.take() {
+            // Who asks for COMMIT and does not know yet must not take ROLLBACK for an answer.
+            Some(report) if control == Control::Commit => answer(down, |out| {
+                report.write(out);
+                write::ready(out, Status::Idle);
+            }),
+            _ => complete(down, b"ROLLBACK", Status::Idle),
         }
     }
 
     fn doomed_sync(&mut self, down: &mut impl Sink) {
+        if let Some(report) = self.untold.take() {
+            answer(down, |out| report.write(out));
+        }
         if self.doomed.take_if(|doomed| doomed.ended).is_some() {
             self.status = Status::Idle;
         }
@@ -147,7 +159,12 @@ impl Machine {
     }
 
     fn doomed_extended(&mut self, kind: u8, body: &[u8], down: &mut impl Sink) {
-        let ends = |text: &[u8]| matches!(control(text), Some(Control::Commit | Control::Rollback));
+        let untold = self.untold.is_some();
+        let ends = |text: &[u8]| match control(text) {
+            Some(Control::Commit) => !untold,
+            Some(Control::Rollback) => true,
+            _ => false,
+        };
         let named = |name: &[u8]| self.names.get(name).is_some_and(|statement| ends(statement.query()));
         let mut doomed = self.doomed.unwrap_or_default();
         let allowed = match kind {
@@ -174,6 +191,7 @@ impl Machine {
             }
             _ => {
                 doomed.ended = true;
+                self.untold = None;
                 answer(down, |out| write::command_complete(out, b"ROLLBACK"));
             }
         }
@@ -182,7 +200,7 @@ impl Machine {
     }
 
     fn refuse_doomed(&mut self, down: &mut impl Sink, ready: bool) {
-        let report = aborted();
+        let report = self.untold.take().map_or_else(aborted, |report| *report);
         answer(down, |out| {
             report.write(out);
             if ready {

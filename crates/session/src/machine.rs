@@ -96,6 +96,8 @@ pub struct Machine {
     /// The server said it is going away; its words.
     pub(crate) fatal: Option<Box<[u8]>>,
     pub(crate) doomed: Option<crate::doomed::Doomed>,
+    /// Why the block is lost, while the client was not told.
+    pub(crate) untold: Option<Box<Report>>,
     /// The message at the front gets this answer and no server.
     pub(crate) refusal: Option<Box<Report>>,
 }
@@ -135,6 +137,7 @@ impl Machine {
             relayed: false,
             fatal: None,
             doomed: None,
+            untold: None,
             refusal: None,
         }
     }

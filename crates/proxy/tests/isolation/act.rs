@@ -52,9 +52,20 @@ impl Unit {
         }
     }
 
-    /// True when more can be sent before its answer was read.
+    /// True when its answer need not be read before more is sent.
     pub(crate) fn pipelines(&self) -> bool {
         matches!(self, Unit::Simple(_) | Unit::Batch(_))
+    }
+
+    /// True when nothing pipelined behind it depends on whether all of it ran. What a name means to later batches while it is not known whether the batch that
+    /// gave or took it failed is decided when they are sent; PostgreSQL would decide later.
+    pub(crate) fn may_be_followed(&self) -> bool {
+        let names = |op: &Op| matches!(op, Op::Parse { name, .. } | Op::Close { name } if !name.is_empty());
+        match self {
+            Unit::Simple(_) => true,
+            Unit::Batch(ops) => !ops.iter().any(names),
+            Unit::Flushed(_) | Unit::CopyIn(..) => false,
+        }
     }
 }
 

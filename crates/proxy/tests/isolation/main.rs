@@ -133,7 +133,7 @@ async fn live(stage: Arc<Stage>, me: String, mut random: Random, cancels: bool) 
                 Ok(Ok(())) => {}
                 Ok(Err(End::Left | End::Ended)) => break,
                 Err(panic) => {
-                    let story = &life.ear.heard[life.ear.heard.len().saturating_sub(60)..];
+                    let story = &life.ear.heard[life.ear.heard.len().saturating_sub(24)..];
                     eprintln!("{name}: {story:#?}");
                     std::panic::resume_unwind(panic);
                 }
