@@ -171,6 +171,9 @@ impl Machine {
                 server.unnamed = None;
             }
         }
+        if let (true, Some(server)) = (head.learned != 0, self.server.as_mut()) {
+            server.failed(head.learned);
+        }
         match (head.kind, head.fate) {
             (Kind::Query, Fate::Swallow) => return Err(Broken::Preparation(body.into())),
             (Kind::Query | Kind::Function | Kind::Sync, _) => {

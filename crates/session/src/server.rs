@@ -34,6 +34,16 @@ pub(crate) enum Known {
     No,
 }
 
+/// A Parse on its way.
+#[derive(Debug)]
+struct Unsure {
+    id: u64,
+    /// Number of its batch.
+    batch: u64,
+    /// An earlier Parse of the same statement succeeded: should this one (and the Close before it) never run, the statement is still there.
+    stood: bool,
+}
+
 /// State of one server connection.
 #[derive(Debug, Default)]
 pub struct ServerState {
@@ -45,8 +55,8 @@ pub struct ServerState {
     pub dirty: Option<Pin>,
     statements: HashMap<u64, u64, BuildHasherDefault<NumberHasher>>,
     clock: u64,
-    /// Statements whose Parse was not answered yet, with the number of its batch, oldest first: when an earlier request of that batch fails, it never runs.
-    unsure: Vec<(u64, u64)>,
+    /// Statements whose Parse was not answered yet, oldest first: when an earlier request of its batch fails, it never runs.
+    unsure: Vec<Unsure>,
     /// Statements to be closed before the next batch.
     pub(crate) evicted: Vec<u64>,
 }
@@ -65,9 +75,9 @@ impl ServerState {
         } else {
             return Known::No;
         }
-        let latest = self.unsure.iter().rev().find(|(unsure, _)| *unsure == id);
+        let latest = self.unsure.iter().rev().find(|unsure| unsure.id == id);
         match latest {
-            Some((_, other)) if *other != batch => Known::Perhaps,
+            Some(unsure) if unsure.batch != batch => Known::Perhaps,
             _ => Known::Yes,
         }
     }
@@ -76,7 +86,7 @@ impl ServerState {
     /// marked to be closed before the next batch (the present one may still use it).
     pub(crate) fn learn(&mut self, id: u64, limit: usize, batch: u64) {
         self.clock += 1;
-        self.unsure.push((id, batch));
+        self.unsure.push(Unsure { id, batch, stood: false });
         self.insert(id, limit);
     }
 
@@ -94,17 +104,34 @@ impl ServerState {
 
     /// The oldest Parse of this statement that was on its way has succeeded.
     pub(crate) fn confirm(&mut self, id: u64) {
-        if let Some(at) = self.unsure.iter().position(|(unsure, _)| *unsure == id) {
-            self.unsure.remove(at);
+        self.resolve(id, true);
+    }
+
+    /// The oldest Parse of this statement that was on its way never ran; an earlier one may have, or a later one may yet.
+    pub(crate) fn forget(&mut self, id: u64) {
+        if !self.resolve(id, false) {
+            self.statements.remove(&id);
+            self.evicted.retain(|evicted| *evicted != id);
         }
     }
 
-    /// The oldest Parse of this statement that was on its way failed or never ran; a later batch may have sent another.
-    pub(crate) fn forget(&mut self, id: u64) {
-        self.confirm(id);
-        if self.unsure.iter().all(|(unsure, _)| *unsure != id) {
-            self.statements.remove(&id);
-            self.evicted.retain(|evicted| *evicted != id);
+    /// The oldest Parse of this statement that was on its way ran and failed, after a Close if there was an earlier one.
+    pub(crate) fn failed(&mut self, id: u64) {
+        if let Some(first) = self.unsure.iter_mut().find(|unsure| unsure.id == id) {
+            first.stood = false;
+        }
+    }
+
+    /// Takes the oldest off; false when nothing says any more that the statement is there.
+    fn resolve(&mut self, id: u64, ran: bool) -> bool {
+        let Some(at) = self.unsure.iter().position(|unsure| unsure.id == id) else { return ran };
+        let stands = self.unsure.remove(at).stood || ran;
+        match self.unsure.iter_mut().find(|unsure| unsure.id == id) {
+            Some(next) => {
+                next.stood = stands;
+                true
+            }
+            None => stands,
         }
     }
 
@@ -171,5 +198,14 @@ mod tests {
         server.forget(1);
         server.confirm(1);
         assert_eq!(server.knows(1, 2, 3), Known::Yes);
+        // The first ran, the second never did; then one that failed.
+        (4..=5).for_each(|batch| server.learn(1, 2, batch));
+        server.confirm(1);
+        server.forget(1);
+        assert_eq!(server.knows(1, 2, 6), Known::Yes);
+        server.learn(1, 2, 7);
+        server.failed(1);
+        server.forget(1);
+        assert_eq!(server.knows(1, 2, 8), Known::No);
     }
 }
