@@ -189,18 +189,17 @@ impl Machine {
             self.fake(Kind::Parse, undo, down);
             return Verdict::Skip;
         }
-        if known == Known::Perhaps {
+        if known != Known::No {
+            // In a failed transaction the server must refuse it; but that may have ended by the time this arrives.
             self.close_first(&statement, up);
         }
         up.compose(|out| write::parse(out, &statement.name, view.rest));
-        if known != Known::Yes
-            && let Some(server) = self.server.as_mut()
-        {
+        if let Some(server) = self.server.as_mut() {
             server.learn(statement.id, limit, self.batches);
         }
         let owed = self.owe(Kind::Parse);
         owed.undo = undo;
-        owed.learned = if known == Known::Yes { 0 } else { statement.id };
+        owed.learned = statement.id;
         Verdict::Skip
     }
 
