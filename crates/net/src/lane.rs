@@ -73,8 +73,10 @@ impl Lane {
         self.tail += bytes.len();
     }
 
-    /// From now on what is written is kept, so that it can be shown again; up to one full buffer.
+    /// From now on what is written is kept, so that it can be shown again; up to one full buffer. What was skipped before is done with.
     pub fn keep(&mut self) {
+        self.forget_kept();
+        self.carry_out();
         self.keeping = true;
     }
 
