@@ -163,11 +163,11 @@ impl Machine {
             // PostgreSQL looks at the transaction before it looks for a statement of the same name.
             instead = Some(Box::new(crate::doomed::aborted()));
         }
-        if let Undo::Unnamed(_) = head.undo {
-            // This Parse ran: it dropped the old unnamed statement before it failed (documentation, chapter 55.2.3).
+        if let Undo::Unnamed(serial) = head.undo {
+            // This Parse ran: it dropped the old unnamed statement before it failed (documentation, chapter 55.2.3). A later one may be on its way.
             head.undo = Undo::Nothing;
-            self.unnamed.clear();
-            if let Some(server) = self.server.as_mut() {
+            self.unnamed.fail(serial);
+            if let Some(server) = self.server.as_mut().filter(|s| s.unnamed == Some((self.id, serial))) {
                 server.unnamed = None;
             }
         }
