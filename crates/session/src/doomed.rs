@@ -3,6 +3,7 @@
 
 use crate::begin::{Control, control};
 use crate::machine::{Machine, Verdict, answer};
+use crate::pending::Kind;
 use crate::simple::complete;
 use crate::step::Sink;
 use pgherd_wire::backend::Status;
@@ -32,23 +33,18 @@ impl Machine {
         let mut owed = std::mem::take(&mut self.owed);
         // Only the first unanswered unit up to its Sync is answered here; what was pipelined behind it never ran and is answered likewise.
         let block = self.status != Status::Idle;
-        let mut units = 0usize;
-        let mut open_unit = false;
-        while let Some(one) = owed.pop() {
-            if one.fate == crate::pending::Fate::Swallow {
-                self.undo(one);
-                continue;
-            }
-            use crate::pending::Kind;
-            match one.kind {
-                Kind::Query | Kind::Function | Kind::Sync => {
-                    units += 1;
-                    open_unit = false;
+        let (mut units, mut open_unit) = (0usize, false);
+        // Newest first, so that a Close and a Parse of the same name are undone in the order that leaves the name as it was.
+        owed.clear(|one| {
+            if one.fate != crate::pending::Fate::Swallow {
+                match one.kind {
+                    Kind::Query | Kind::Function | Kind::Sync => units += 1,
+                    _ => open_unit |= units == 0,
                 }
-                _ => open_unit = true,
             }
             self.undo(one);
-        }
+        });
+        self.owed = owed;
         let status = if block { Status::Failed } else { Status::Idle };
         for _ in 0..units {
             answer(down, |out| {
