@@ -353,6 +353,12 @@ impl<B: Baggage> Pool<B> {
     /// A session is done with a server: it goes to whoever waits longest (see [`Shelf::next`]), or on the shelf. Dirty ones are reset first; stale, expired and
     /// superfluous ones are closed.
     pub fn release(self: &Arc<Self>, mut server: Box<Server<B>>) {
+        server.idle_since = self.common.clock.now();
+        self.put_back(server);
+    }
+
+    /// The same for a server that was taken and not used: it has been idle all the while.
+    pub fn put_back(self: &Arc<Self>, server: Box<Server<B>>) {
         if server.baggage.is_dirty() {
             return crate::reset::start(self.clone(), server);
         }
@@ -370,10 +376,7 @@ impl<B: Baggage> Pool<B> {
             }
             match inner.shelf.next(server.home) {
                 Some(waiter) => waiter,
-                None => {
-                    server.idle_since = now;
-                    return inner.shelf.put(server.home, server);
-                }
+                None => return inner.shelf.put(server.home, server),
             }
         };
         waiter.slot.serve(server);

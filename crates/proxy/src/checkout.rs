@@ -67,7 +67,7 @@ impl Session {
         let server = pool.try_checkout(self.worker.home, self.machine.settings().digest())?;
         if pool.wants_check(&server) {
             // It goes back unused: the slow way takes it again and asks it.
-            pool.release(server);
+            pool.put_back(server);
             return None;
         }
         Some(self.hold(server, pool, &way))

@@ -174,7 +174,8 @@ impl Session {
     /// The session ends while it holds a server: when that is between transactions it is cleaned and goes on, else what it still does is cancelled and it is closed.
     pub(crate) fn abandon(&mut self, held: Held) {
         let between = self.machine.is_between_transactions();
-        let sent_all = self.desk.as_ref().is_none_or(|desk| !desk.up.has_output());
+        let sent_all =
+            self.desk.as_ref().is_none_or(|desk| !desk.up.has_output() && desk.down.undecided() == 0);
         let cancelled = self.card().let_go();
         let Held { mut server, pool, .. } = held;
         if between && sent_all && !cancelled {
