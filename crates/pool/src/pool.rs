@@ -391,6 +391,14 @@ impl<B: Baggage> Pool<B> {
         self.gone(home);
     }
 
+    /// Closes a server in the middle of a message, without a word: a Terminate would become a part of that message, and might complete it.
+    pub fn cut(self: &Arc<Self>, server: Box<Server<B>>) {
+        let home = server.home;
+        self.common.identities.lock().remove(&server.identity.number);
+        drop(server);
+        self.gone(home);
+    }
+
     /// A server of this pool is closed already.
     pub(crate) fn gone(self: &Arc<Self>, home: usize) {
         self.inner.lock().total -= 1;
@@ -399,11 +407,8 @@ impl<B: Baggage> Pool<B> {
 
     /// A server died in a session's hands. The control plane is told.
     pub fn lost(self: &Arc<Self>, server: Box<Server<B>>) {
-        let home = server.home;
-        self.common.identities.lock().remove(&server.identity.number);
-        drop(server);
         (self.common.hint)(self.key.node, Hint::Lost);
-        self.gone(home);
+        self.cut(server);
     }
 
     pub(crate) fn abandon(&self, home: usize, ticket: crate::shelf::Ticket) -> bool {

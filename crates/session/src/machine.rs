@@ -210,6 +210,11 @@ impl Machine {
         self.down.left > 0 && !self.down.skip
     }
 
+    /// A message to the server is half-way: nothing else may be put into its stream.
+    pub fn is_mid_request(&self) -> bool {
+        self.up.left > 0 && !self.up.skip
+    }
+
     /// The session's settings as they are now.
     pub fn settings(&self) -> &Settings {
         &self.settings
