@@ -86,7 +86,8 @@ impl ServerState {
     /// marked to be closed before the next batch (the present one may still use it).
     pub(crate) fn learn(&mut self, id: u64, limit: usize, batch: u64) {
         self.clock += 1;
-        self.unsure.push(Unsure { id, batch, stood: false });
+        let stood = self.statements.contains_key(&id) && self.unsure.iter().all(|unsure| unsure.id != id);
+        self.unsure.push(Unsure { id, batch, stood });
         self.insert(id, limit);
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Ear {
     pub(crate) losses: u64,
     /// It asked for a cancel some time.
     pub(crate) cancels: bool,
+    /// It broke off, perhaps in the middle of a message.
+    pub(crate) over: bool,
     /// The statement that the portal is bound to; inner `None` when that is not known.
     portal: Option<Option<String>>,
     parameter: String,
@@ -62,6 +64,7 @@ impl Ear {
             steps: 0,
             losses: 0,
             cancels: false,
+            over: false,
             portal: None,
             parameter: String::new(),
             heard: Vec::new(),
@@ -410,7 +413,7 @@ impl Life {
     }
 
     pub(crate) async fn leave(mut self) {
-        if self.muse.random.one_in(2) {
+        if !self.ear.over && self.muse.random.one_in(2) {
             let _ = self.stream.write_all(&terminate()).await;
         }
     }
