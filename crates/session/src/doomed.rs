@@ -7,8 +7,8 @@ use crate::pending::Kind;
 use crate::simple::complete;
 use crate::step::Sink;
 use pgherd_wire::backend::Status;
-use pgherd_wire::frame::{Header, c_string};
-use pgherd_wire::frontend::{BindNames, Target, query_text, tag};
+use pgherd_wire::frame::Header;
+use pgherd_wire::frontend::{BindNames, Parse, Target, query_text, tag};
 use pgherd_wire::sqlstate::code;
 use pgherd_wire::write::{self, Report, Severity};
 
@@ -164,7 +164,8 @@ impl Machine {
         let named = |name: &[u8]| self.names.get(name).is_some_and(|statement| ends(statement.query()));
         let mut doomed = self.doomed.unwrap_or_default();
         let allowed = match kind {
-            tag::PARSE => c_string(body).is_some_and(|(_, rest)| ends(query_text(rest))),
+            tag::PARSE => Parse::view(body)
+                .is_some_and(|parse| ends(parse.query) && !self.names.contains_key(parse.name)),
             tag::BIND => BindNames::view(body).is_some_and(|names| doomed.ends || named(names.statement)),
             tag::DESCRIBE => doomed.ends && matches!(Target::view(body), Some(Target::Portal(_))),
             tag::CLOSE => true,
@@ -176,12 +177,23 @@ impl Machine {
             return self.refuse_doomed(down, false);
         }
         match kind {
-            tag::PARSE => answer(down, |out| out.extend_from_slice(&write::PARSE_COMPLETE)),
+            tag::PARSE => {
+                match Parse::view(body) {
+                    Some(parse) if parse.name.is_empty() => drop(self.unnamed.replace(parse.rest)),
+                    Some(parse) => {
+                        drop(self.names.insert(parse.name.into(), self.texts.intern(parse.rest)));
+                    }
+                    None => {}
+                }
+                answer(down, |out| out.extend_from_slice(&write::PARSE_COMPLETE));
+            }
             tag::BIND => answer(down, |out| out.extend_from_slice(b"2\0\0\0\x04")),
             tag::DESCRIBE => answer(down, |out| out.extend_from_slice(b"n\0\0\0\x04")),
             tag::CLOSE => {
-                if let Some(Target::Statement(name)) = Target::view(body) {
-                    self.names.remove(name);
+                match Target::view(body) {
+                    Some(Target::Statement(b"")) => self.unnamed.clear(),
+                    Some(Target::Statement(name)) => drop(self.names.remove(name)),
+                    Some(Target::Portal(_)) | None => {}
                 }
                 answer(down, |out| out.extend_from_slice(&write::CLOSE_COMPLETE));
             }
