@@ -93,7 +93,6 @@ impl Backend {
     async fn work(&mut self) -> Result<(), Over> {
         loop {
             let (tag, body) = self.next().await?;
-            eprintln!("[{} {}] < {} {}", self.node.name, self.pid, char::from(tag), body.escape_ascii());
             match tag {
                 b'X' => return Err(Over),
                 b'S' => {
@@ -131,7 +130,6 @@ impl Backend {
 
     pub async fn flush(&mut self) -> Result<(), Over> {
         let out = std::mem::take(&mut self.out);
-        eprintln!("[{} {}] > {} (budget {:?})", self.node.name, self.pid, out.escape_ascii(), self.budget);
         let room = self.budget.map_or(out.len(), |budget| out.len().min(budget as usize));
         self.stream.write_all(&out[..room]).await?;
         if let Some(budget) = self.budget.as_mut() {
