@@ -30,6 +30,8 @@ pub struct Lane {
     kept: usize,
     keeping: bool,
     small_reads: u8,
+    /// The last read was refused for want of room.
+    full: bool,
     plan: Plan,
 }
 
@@ -38,6 +40,11 @@ impl Lane {
     pub fn parts(&mut self) -> (&[u8], &mut Plan) {
         let from = self.head + self.kept + self.plan.decided;
         (&self.buffer[from..self.tail], &mut self.plan)
+    }
+
+    /// The last [`Lane::poll_fill`] did not even ask the stream, for want of room: whoever makes room must read again, nobody else wakes the task for it.
+    pub fn was_full(&self) -> bool {
+        self.full
     }
 
     /// How many bytes were read and not decided yet.
@@ -77,6 +84,7 @@ impl Lane {
     ///
     /// What was decided before is not part of it: it was answered without a server, and must not be shown twice.
     pub fn keep(&mut self) {
+        self.forget_kept();
         self.carry_out();
         self.keeping = true;
     }
@@ -161,7 +169,8 @@ impl Lane {
         stream: &mut S,
         want: usize,
     ) -> Poll<io::Result<usize>> {
-        if !self.prepare(want) {
+        self.full = !self.prepare(want);
+        if self.full {
             return Poll::Pending;
         }
         let mut space = ReadBuf::new(&mut self.buffer[self.tail..]);

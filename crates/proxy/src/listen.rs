@@ -93,4 +93,4 @@ impl Session {
 }
 
 /// Answers of our own that may pile up unread before the client's next request is looked at.
-const MAX_UNREAD: usize = 64 * 1024;
+pub(crate) const MAX_UNREAD: usize = 256 * 1024;

@@ -143,6 +143,17 @@ impl Soul {
         }
     }
 
+    /// The server was lost in a unit that began like `start`; what the client learned of names before that stays. A block stays open and failed, unless the lost
+    /// unit was its end.
+    pub(crate) fn lose(&mut self, began: u8, start: Soul, told: u8) {
+        let names = std::mem::take(&mut self.names);
+        *self = Soul { names, unnamed: Unnamed::Unsure, ..start };
+        self.status = if began == b'I' || told == b'I' { b'I' } else { b'E' };
+        if self.status == b'I' {
+            self.end(false);
+        }
+    }
+
     /// A unit's ReadyForQuery is near; what was no block ends.
     pub(crate) fn finish(&mut self, failed: bool) {
         match self.status {

@@ -101,6 +101,7 @@ impl Backend {
                     self.ready().await?;
                 }
                 _ if self.skips => {}
+                b'Q' if !body.ends_with(b"\0") => return Err(Over),
                 b'Q' => self.simple(&text(&body).0).await?,
                 b'H' => self.flush().await?,
                 b'd' | b'c' | b'f' => {}
@@ -211,6 +212,10 @@ impl Backend {
     }
 
     async fn extended(&mut self, tag: u8, body: &[u8]) -> Result<Ran, Over> {
+        if !body.ends_with(b"\0") && matches!(tag, b'P' | b'B' | b'C' | b'D' | b'E') && !body.contains(&0) {
+            // Half a message, completed by a Terminate: its client means to leave.
+            return Err(Over);
+        }
         let (first, rest) = text(if tag == b'D' || tag == b'C' { &body[1..] } else { body });
         match tag {
             b'P' => return Ok(self.parse(first, &text(rest).0)),
