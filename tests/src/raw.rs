@@ -4,7 +4,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How long one message may take before a test calls it silence.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(8);
 
 /// The largest message a test wants to see.
 const MAX_MESSAGE: usize = 1 << 30;
@@ -121,7 +121,8 @@ impl Raw {
             match read {
                 Ok(0) => return Event::Closed,
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Event::Closed,
             }

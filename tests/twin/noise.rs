@@ -50,7 +50,8 @@ impl Noise {
 fn make(port: u16, user: &str, number: usize, stop: &AtomicBool) -> usize {
     let mut said = 0;
     while !stop.load(Ordering::Relaxed) {
-        let settings = [("user", user), ("database", user), ("application_name", "noise"), ("options", "-c geqo=off")];
+        let settings =
+            [("user", user), ("database", user), ("application_name", "noise"), ("options", "-c geqo=off")];
         let mut raw = Raw::connect(port, &settings, "").expect("pgherd listens");
         assert!(raw.is_in(), "noise was refused: {:?}", raw.login.last());
         for turn in 0..SAYINGS.len() * 3 {

@@ -64,7 +64,8 @@ pub(crate) fn play(stage: Stage, user: &str, script: &Script) -> Vec<String> {
 }
 
 fn send(raw: &mut Raw, out: &mut Vec<u8>, stage: Stage, heard: &mut Vec<String>) {
-    let (single, rest) = if stage.byte_by_byte { out.split_at(out.len().min(SINGLE_BYTES)) } else { (&[][..], &out[..]) };
+    let (single, rest) =
+        if stage.byte_by_byte { out.split_at(out.len().min(SINGLE_BYTES)) } else { (&[][..], &out[..]) };
     let piece = if stage.byte_by_byte { PIECE } else { usize::MAX };
     // A peer that is gone is noticed when it is read from.
     let sent = single.chunks(1).chain(rest.chunks(piece)).try_for_each(|bytes| raw.send(bytes));
@@ -113,8 +114,7 @@ fn body(message: &Message) -> String {
 /// All fields but those that speak of the server's own source code.
 fn fields(body: &[u8]) -> String {
     let parts = body.split(|byte| *byte == 0).filter(|part| !part.is_empty());
-    let kept: Vec<String> =
-        parts.filter(|part| !matches!(part[0], b'F' | b'L' | b'R')).map(text).collect();
+    let kept: Vec<String> = parts.filter(|part| !matches!(part[0], b'F' | b'L' | b'R')).map(text).collect();
     kept.join(" / ")
 }
 

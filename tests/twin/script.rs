@@ -7,6 +7,7 @@
 //! | `== title` | a new script |
 //! | `@name=value` | a startup parameter |
 //! | `~ reason` | the two sides are known to differ, for this reason; the test fails when they do not |
+//! | `? reason` | the two sides may differ, for this reason |
 //! | `Q sql`, `q sql` | Query; the capital one waits for ReadyForQuery |
 //! | `P name \| sql \| oid oid` | Parse |
 //! | `B portal \| name \| value NULL \| format` | Bind: values as text, the format of results |
@@ -39,6 +40,7 @@ pub(crate) struct Script {
     pub(crate) title: String,
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) differs: Option<String>,
+    pub(crate) may_differ: bool,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -56,6 +58,8 @@ pub(crate) fn parse(text: &str) -> Vec<Script> {
             script.settings.push((name.to_owned(), value.to_owned()));
         } else if let Some(reason) = line.strip_prefix("~ ") {
             script.differs = Some(reason.to_owned());
+        } else if line.starts_with("? ") {
+            script.may_differ = true;
         } else {
             script.steps.extend(step(line));
         }

@@ -93,7 +93,7 @@ pub struct Machine {
     pub(crate) down: Flow,
     /// An error came: the client's messages are dropped until its Sync.
     pub(crate) discard: bool,
-    /// Extended requests went out since the last ReadyForQuery.
+    /// Extended requests went out since the last Sync (or Query, or FunctionCall): their transaction is open although nothing may be owed.
     pub(crate) batch: bool,
     /// The server is in COPY IN.
     pub(crate) copy_in: bool,
@@ -307,7 +307,7 @@ impl Machine {
             _ if self.refusal.is_some() => self.refused_request(frame, body, down),
             _ if self.doomed.is_some() => self.doomed_request(frame, body, down),
             tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => self.copy_message(frame.tag),
-            tag::SYNC => self.sync(up, down),
+            tag::SYNC => self.sync(frame, up, down),
             tag::FLUSH if self.copy_in || !self.batch || self.discard => Verdict::Skip,
             tag::FLUSH => Verdict::Pass,
             // Any other message makes a copy fail and is lost with it: the server says so, and owes nothing for it.
