@@ -24,6 +24,10 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 const FOREIGN_WORDS: &[(&str, &str)] = &[
     ("crates/admin/src/path.rs", "one health path of the API contract has such a name"),
     ("crates/pgherd/src/cli/cluster.rs", "reads the role words of other versions of the API"),
+    (
+        "crates/pgherd/tests/keys.rs",
+        "proves that the words are kept out, and tries the old name of a setting",
+    ),
     ("crates/pgherd/tests/settings.rs", "tries the old name of a setting"),
     ("crates/pgherd/src/config/keys/control.rs", "Patroni's names of two settings, accepted as they were"),
     ("crates/pgherd/src/config/words.rs", "Patroni 3's word for a role, asked for by a setting"),

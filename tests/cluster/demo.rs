@@ -7,9 +7,13 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::Mutex;
 
 /// How long a demo may take to get where a test wants it.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Two demos started at the same moment may choose the same usual ports, as two people at once would; tests take turns.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A directory for temporary files of one test, so that demos of other tests are not its leftovers.
 struct Scratch(PathBuf);
@@ -72,6 +76,7 @@ fn residents(directory: &Path) -> Vec<String> {
 
 #[tokio::test]
 async fn it_runs_for_a_while_and_accounts_for_every_row() {
+    let _turn = TURN.lock().await;
     let scratch = Scratch::new("while");
     let (child, mut lines) = demo(&scratch, &["--seconds", "4"]);
     until(&mut lines, "pg1 primary").await;
@@ -83,6 +88,7 @@ async fn it_runs_for_a_while_and_accounts_for_every_row() {
 
 #[tokio::test]
 async fn it_ends_when_asked_at_any_moment() {
+    let _turn = TURN.lock().await;
     let scratch = Scratch::new("asked");
     // During initdb, during the start of the servers, when idle.
     for words in ["", "pg1 primary", "Ctrl-C ends it"] {
@@ -102,6 +108,7 @@ async fn it_ends_when_asked_at_any_moment() {
 
 #[tokio::test]
 async fn killed_it_takes_its_servers_along_and_the_next_one_cleans_up() {
+    let _turn = TURN.lock().await;
     let scratch = Scratch::new("killed");
     let (mut child, mut lines) = demo(&scratch, &["--no-load"]);
     until(&mut lines, "Ctrl-C ends it").await;

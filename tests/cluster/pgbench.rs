@@ -1,6 +1,6 @@
 //! pgbench through pgherd's ports, in front of a real primary with two streaming replicas.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-use pgherd_tests::stand::{Stand, USER, number};
+use pgherd_tests::stand::{Stand, USER, number, reads};
 
 const PROCESSED: &str = "number of transactions actually processed:";
 
@@ -10,10 +10,12 @@ async fn writes_through_5000_lose_and_invent_nothing() {
     let stand = Stand::start(&[("pool", "max_pool_size = 3")]).await.unwrap();
     stand.fill(2).await.unwrap();
     let mut acknowledged = 0;
+    // A thread per client: pgbench prepares with blocking calls, and a thread that waits for a server on behalf of one client
+    // cannot end the transaction of another that holds it.
     for mode in ["simple", "extended", "prepared"] {
         let port = stand.front().ports().primary;
         let report = stand
-            .pgbench(port, &["-n", "-b", "tpcb-like", "-M", mode, "-c", "8", "-j", "2", "-T", "4"])
+            .pgbench(port, &["-n", "-b", "tpcb-like", "-M", mode, "-c", "8", "-j", "8", "-T", "4"])
             .await;
         let report = report.unwrap();
         let processed = number(&report, PROCESSED).unwrap();
@@ -39,7 +41,14 @@ async fn reads_through_5001_spread_over_both_replicas() {
     let report =
         stand.pgbench(port, &["-n", "-S", "-M", "prepared", "-c", "8", "-j", "2", "-T", "4"]).await.unwrap();
     let processed = number(&report, PROCESSED).unwrap();
-    let after = stand.reads().await.unwrap();
+    let (status, metrics) = stand.front().get("/metrics").await.unwrap();
+    assert_eq!(status, 200);
+    for node in stand.lab().replicas() {
+        let label = format!("node=\"{}\"", node.name());
+        assert!(metrics.contains(&label), "no metric with {label}");
+    }
+    let lab = stand.close().await.unwrap();
+    let after = reads(&lab).await.unwrap();
     let added: Vec<u64> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
     // Equal weights: each replica's share is near a half; a fifth is far outside what chance does to thousands of reads.
     assert!(added.iter().all(|n| *n > processed / 5), "{processed} reads, by replica {added:?}");
@@ -47,11 +56,5 @@ async fn reads_through_5001_spread_over_both_replicas() {
         added.iter().sum::<u64>() >= processed,
         "{processed} reads, by replica {added:?}: some went elsewhere"
     );
-    let (status, metrics) = stand.front().get("/metrics").await.unwrap();
-    assert_eq!(status, 200);
-    for node in stand.lab().replicas() {
-        let label = format!("node=\"{}\"", node.name());
-        assert!(metrics.contains(&label), "no metric with {label}");
-    }
-    stand.shutdown().await.unwrap();
+    lab.shutdown().await.unwrap();
 }

@@ -91,14 +91,16 @@ impl Stand {
     /// # Errors
     /// [`LabError::Program`] when a replica does not answer.
     pub async fn reads(&self) -> Result<Vec<u64>, LabError> {
-        // Backends report their counts at most once a second while busy, and when they have been idle for a while.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
-        let mut counts = Vec::new();
-        for node in self.lab.replicas() {
-            let text = format!("SELECT xact_commit FROM pg_stat_database WHERE datname = '{USER}'");
-            counts.push(node.sql("postgres", &text).await?.parse().unwrap_or(0));
-        }
-        Ok(counts)
+        reads(&self.lab).await
+    }
+
+    /// Stops pgherd as an operator would and leaves the cluster: a server connection that closes reports its last counts,
+    /// one that idles in a pool keeps them for ten seconds.
+    ///
+    /// # Errors
+    /// [`LabError`] when pgherd does not end by itself with success.
+    pub async fn close(self) -> Result<Lab, LabError> {
+        self.front.shutdown().await.map(|()| self.lab)
     }
 
     /// Stops pgherd as an operator would, then the cluster.
@@ -110,6 +112,21 @@ impl Stand {
         self.lab.shutdown().await?;
         ended
     }
+}
+
+/// As [`Stand::reads`], of a cluster whose proxy may have ended.
+///
+/// # Errors
+/// [`LabError::Program`] when a replica does not answer.
+pub async fn reads(lab: &Lab) -> Result<Vec<u64>, LabError> {
+    // Busy backends report their counts at most once a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut counts = Vec::new();
+    for node in lab.replicas() {
+        let text = format!("SELECT xact_commit FROM pg_stat_database WHERE datname = '{USER}'");
+        counts.push(node.sql("postgres", &text).await?.parse().unwrap_or(0));
+    }
+    Ok(counts)
 }
 
 /// The number behind a label of pgbench's report, such as `number of failed transactions:`.

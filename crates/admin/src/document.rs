@@ -183,7 +183,7 @@ fn tags(tags: &Tags) -> Value {
     if let Some(upstream) = &tags.replicatefrom {
         document.insert("replicatefrom".into(), (**upstream).into());
     }
-    if tags.failover_priority != 0 {
+    if tags.failover_priority != Tags::default().failover_priority {
         document.insert("failover_priority".into(), tags.failover_priority.into());
     }
     document.into()

@@ -52,14 +52,15 @@ impl Judge<'_> {
         peer: &Peer,
     ) -> Result<ClientSecret, Stop> {
         let user = self.settings.users.lookup(name);
-        let secret = if self.settings.trusted.contains(peer) {
+        let (method, trusted) = self.settings.rule(name);
+        let secret = if trusted.contains(peer) {
             match user.as_ref().map(|user| &user.secret) {
                 Some(Secret::Plain(password)) => ClientSecret::Password(password.clone()),
                 Some(Secret::Md5(hash)) => ClientSecret::Md5(hash.clone()),
                 Some(Secret::Scram(_) | Secret::None) | None => ClientSecret::None,
             }
         } else {
-            match self.settings.method {
+            match method {
                 Method::Password => self.password(stream, name, user).await?,
                 Method::Md5 if self.hashes(user.as_deref()) => self.md5(stream, name, user).await?,
                 Method::Md5 | Method::ScramSha256 => self.scram(stream, name, user).await?,
@@ -134,7 +135,7 @@ impl Judge<'_> {
             Some(Secret::Scram(_) | Secret::None) | None => (stored_md5(name, ""), ClientSecret::None),
         };
         let hash = stored.strip_prefix("md5").unwrap_or(&stored);
-        let expected = format!("md5{:x}", Md5::new().chain_update(hash).chain_update(salt).finalize());
+        let expected = md5(Md5::new().chain_update(hash).chain_update(salt));
         let matches = equal(expected.as_bytes(), told.as_bytes());
         if matches && secret != ClientSecret::None { Ok(secret) } else { Err(wrong(name)) }
     }
@@ -258,7 +259,12 @@ fn initial_response(body: &[u8]) -> Result<(&str, &[u8]), LoginError> {
 
 /// An md5 secret as PostgreSQL stores it.
 fn stored_md5(name: &str, password: &str) -> String {
-    format!("md5{:x}", Md5::new().chain_update(password).chain_update(name).finalize())
+    md5(Md5::new().chain_update(password).chain_update(name))
+}
+
+/// A digest as PostgreSQL writes it.
+fn md5(digest: Md5) -> String {
+    format!("md5{:032x}", u128::from_be_bytes(digest.finalize().into()))
 }
 
 fn equal(a: &[u8], b: &[u8]) -> bool {

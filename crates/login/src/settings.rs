@@ -3,6 +3,7 @@
 use crate::door::Peer;
 use crate::users::Users;
 use pgherd_net::tls::ServerTls;
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -49,6 +50,15 @@ pub enum Method {
     ScramSha256,
 }
 
+/// How one user proves who it is, in place of what holds for all.
+#[derive(Clone, Debug, Default)]
+pub struct Rule {
+    /// How.
+    pub method: Method,
+    /// Where it need not.
+    pub trusted: Trusted,
+}
+
 /// Everything the door goes by.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -60,12 +70,21 @@ pub struct Settings {
     pub trusted: Trusted,
     /// Cleartext passwords are taken without TLS too. They never are by default.
     pub cleartext_without_tls: bool,
+    /// Users for whom other rules hold.
+    pub rules: HashMap<Box<str>, Rule>,
     /// Who may come.
     pub users: Arc<Users>,
     /// From the first byte to the last message of the login.
     pub login_timeout: Duration,
     /// How many may be logging in at a time.
     pub max_unauthenticated: usize,
+}
+
+impl Settings {
+    /// Method and trusted places for this user.
+    pub fn rule(&self, user: &str) -> (Method, &Trusted) {
+        self.rules.get(user).map_or((self.method, &self.trusted), |rule| (rule.method, &rule.trusted))
+    }
 }
 
 impl Default for Settings {
@@ -75,6 +94,7 @@ impl Default for Settings {
             method: Method::default(),
             trusted: Trusted::default(),
             cleartext_without_tls: false,
+            rules: HashMap::new(),
             users: Arc::default(),
             login_timeout: LOGIN_TIMEOUT,
             max_unauthenticated: MAX_UNAUTHENTICATED,

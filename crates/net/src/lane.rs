@@ -117,6 +117,10 @@ impl Lane {
             (self.head, self.tail) = (0, self.tail - self.head);
         }
         if self.tail + missing > self.buffer.len() {
+            if self.buffer.len() >= MAX_BUFFER && self.plan.output > 0 {
+                // What is to be written is in the way: writing makes room, growing would never end.
+                return false;
+            }
             self.buffer.resize((self.tail + missing).next_power_of_two(), 0);
         } else if self.tail == self.buffer.len() {
             if self.buffer.len() >= MAX_BUFFER {

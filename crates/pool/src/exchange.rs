@@ -25,11 +25,14 @@ pub enum Failed {
     Refused(Box<[u8]>),
 }
 
+/// Names and values of settings, as a server reports them.
+pub type Parameters = Vec<(Box<[u8]>, Box<[u8]>)>;
+
 /// What the server told while it answered.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// Settings it reported.
-    pub parameters: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub parameters: Parameters,
 }
 
 /// Sends `sql` as one simple query and reads until the server is ready and idle.

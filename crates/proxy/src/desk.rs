@@ -46,6 +46,10 @@ const MAX_SPARE: usize = 256;
 
 /// Desks nobody needs just now; one stack a worker.
 #[derive(Debug, Default)]
+#[allow(
+    clippy::vec_box,
+    reason = "desks go to sessions and come back boxed: a move of a pointer, and no allocation"
+)]
 pub struct Desks(Mutex<Vec<Box<Desk>>>);
 
 impl Desks {

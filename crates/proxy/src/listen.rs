@@ -1,6 +1,6 @@
 //! Waiting for the client, without a server.
 
-use crate::card::Doing;
+use crate::card::{Bell, Doing};
 use crate::session::{End, Session};
 use pgherd_session::step::{Demand, Halt};
 use pgherd_wire::backend::Status;
@@ -73,11 +73,12 @@ impl Session {
         }
     }
 
-    /// Nothing to do until the client moves: lanes go back if they are empty.
+    /// Nothing to do until the client moves. A session that has been idle for a while gives its lanes back.
     fn rest(&mut self, cx: &Context<'_>) {
-        self.entry.card.listen(cx.waker());
-        if self.desk.as_ref().is_some_and(|desk| desk.is_empty()) {
-            if let Some(desk) = self.desk.take() {
+        self.listen_for_bells(cx);
+        if self.entry.card.bells() & Bell::Rest as u32 != 0 {
+            self.entry.card.heed(Bell::Rest);
+            if let Some(desk) = self.desk.take_if(|desk| desk.is_empty()) {
                 self.worker.desks.give(desk);
             }
         }

@@ -41,9 +41,12 @@ impl Session {
             if self.is_done() {
                 return Poll::Ready(Fate::Free);
             }
+            let unwritten = self.unwritten();
             if let Some(end) = self.poll_say(cx) {
                 return Poll::Ready(Fate::Over(end));
             }
+            // Room was made in a lane that may have been too full to read.
+            moved |= self.unwritten() < unwritten;
             match self.poll_up(cx, held) {
                 Ok(up) => moved |= up,
                 Err(fate) => return Poll::Ready(fate),
@@ -58,6 +61,11 @@ impl Session {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Bytes for the client that were not written yet.
+    fn unwritten(&self) -> usize {
+        self.desk.as_ref().map_or(0, |desk| desk.down.output())
     }
 
     /// The server is free and nothing of the client's is on its way to it.
@@ -78,7 +86,7 @@ impl Session {
                 .cell
                 .load()
                 .node(held.node)
-                .is_some_and(|node| held.server.epoch >= node.valid_since);
+                .is_some_and(|node| held.server.identity.epoch >= node.valid_since);
             if !valid {
                 return Some(Fate::Lost);
             }
@@ -168,7 +176,7 @@ impl Session {
 
     /// Nothing to do until somebody moves.
     fn note(&mut self, cx: &Context<'_>) {
-        self.entry.card.listen(cx.waker());
+        self.listen_for_bells(cx);
         let doing = match (self.machine.owes_nothing(), self.machine.is_between_transactions()) {
             (true, true) => Doing::Idle,
             (true, false) => Doing::IdleInTransaction,
@@ -202,7 +210,8 @@ impl Session {
         let undecided = desk.down.undecided();
         desk.down.plan().skip(undecided);
         let untouched = desk.up.can_rewind() && self.machine.can_rewind();
-        if untouched && (replica || stake == Stake::Nothing) && self.reruns < MAX_RERUNS {
+        // What a replica was asked cannot have changed anything; nor can what is known not to have been committed.
+        if untouched && (replica || stake != Stake::Unknown) && self.reruns < MAX_RERUNS {
             self.machine.rewind();
             desk.up.rewind();
             self.want_up = HEADER_LEN;

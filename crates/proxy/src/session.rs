@@ -61,11 +61,20 @@ pub struct Session {
     pub(crate) reruns: u32,
     /// Terminate was seen behind requests that are not answered yet: they are answered first, as PostgreSQL does, and nothing more is read.
     pub(crate) leaving: bool,
+    pub(crate) waker: Option<std::task::Waker>,
 }
 
 impl Session {
     pub(crate) fn card(&self) -> &Arc<Card> {
         &self.entry.card
+    }
+
+    /// Whoever rings wakes this session. A task keeps its waker for life, so this is a comparison but for the first time.
+    pub(crate) fn listen_for_bells(&mut self, cx: &std::task::Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.entry.card.listen(cx.waker());
+        }
     }
 
     /// Lanes, fetched when there are none.

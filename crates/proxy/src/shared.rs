@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use pgherd_metrics::counter::Counter;
 use pgherd_metrics::latency::Latency;
 use pgherd_metrics::registry::Registry;
+use pgherd_pool::exchange::Parameters;
 use pgherd_pool::pools::Pools;
 use pgherd_pool::server::Baggage;
 use pgherd_route::choose::{Policy, Reason};
@@ -16,8 +17,6 @@ use pgherd_session::server::ServerState;
 use pgherd_topology::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 /// What sessions leave on servers.
 #[derive(Debug, Default)]
@@ -100,7 +99,10 @@ pub struct Worker {
 }
 
 /// Startup settings that a server has accepted, with what it reported for them; see `welcome`.
-pub(crate) type Welcomes = HashMap<(Arc<str>, Arc<str>, u64), Arc<Vec<(Box<[u8]>, Box<[u8]>)>>>;
+pub(crate) type Welcomes = HashMap<(Arc<str>, Arc<str>, u64), Arc<Parameters>>;
+
+/// Fills bytes with what nobody can guess.
+pub type Random = Box<dyn Fn(&mut [u8]) + Send + Sync>;
 
 /// What all sessions share.
 pub struct Shared {
@@ -117,10 +119,8 @@ pub struct Shared {
     /// What a choice of node depends on.
     pub policy: ArcSwap<Policy>,
     /// Makes secrets.
-    pub random: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub random: Random,
     pub(crate) welcomes: Mutex<Welcomes>,
-    started: Instant,
-    now: AtomicU64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -135,7 +135,7 @@ impl Shared {
         cell: Arc<Cell>,
         pools: Arc<Pools<Carried>>,
         steward: Arc<dyn Steward>,
-        random: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+        random: Random,
     ) -> Arc<Shared> {
         Arc::new(Shared {
             cell,
@@ -146,8 +146,6 @@ impl Shared {
             steward: RwLock::new(steward),
             random,
             welcomes: Mutex::default(),
-            started: Instant::now(),
-            now: AtomicU64::new(0),
         })
     }
 
@@ -168,16 +166,9 @@ impl Shared {
         self.welcomes.lock().clear();
     }
 
-    /// Milliseconds since the process began to serve, as of the last tick of the sweep: good enough for limits in seconds, and free.
+    /// Milliseconds of the pools' coarse clock.
     #[inline]
     pub fn now(&self) -> u64 {
-        self.now.load(Ordering::Relaxed)
-    }
-
-    /// Advances [`Shared::now`]; the sweep calls it.
-    pub(crate) fn tick(&self) -> u64 {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.now.store(now, Ordering::Relaxed);
-        now
+        self.pools.common().clock.now()
     }
 }

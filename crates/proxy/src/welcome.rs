@@ -3,7 +3,7 @@
 use crate::answer;
 use crate::session::{End, Session};
 use bytes::BytesMut;
-use pgherd_pool::exchange::{Failed, simple};
+use pgherd_pool::exchange::{Failed, Parameters, simple};
 use pgherd_route::intent::Routing;
 use pgherd_session::params::{Settings, Value};
 use pgherd_session::server::ServerState;
@@ -18,8 +18,6 @@ const MAX_WELCOMES: usize = 4096;
 
 /// Time a server has to take a session's startup settings.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(10);
-
-type Reported = Vec<(Box<[u8]>, Box<[u8]>)>;
 
 impl Session {
     /// Lets the client in: proves its startup settings on a server (once for each different set of them), then sends settings, key and ReadyForQuery.
@@ -68,7 +66,7 @@ impl Session {
     }
 
     /// Applies the settings on a server and reads what it reports.
-    async fn prove(&mut self, settings: &Settings) -> Result<Reported, End> {
+    async fn prove(&mut self, settings: &Settings) -> Result<Parameters, End> {
         let mut held = match self.acquire(Demand::default()).await? {
             Ok(held) => held,
             Err(why) => {
@@ -77,7 +75,7 @@ impl Session {
                 return Err(End::Told(report));
             }
         };
-        let mut reported: Reported = held
+        let mut reported: Parameters = held
             .pool
             .parameters()
             .iter()
@@ -123,7 +121,7 @@ async fn apply(
     transport: &mut pgherd_net::transport::Transport,
     state: &mut ServerState,
     settings: &Settings,
-) -> Result<Reported, Failed> {
+) -> Result<Parameters, Failed> {
     // From a server without settings, so that all the reports these settings cause are seen.
     if state.applied.digest() != 0 {
         simple(transport, &state.applied.delta(&Settings::default()), SETTINGS_TIMEOUT).await?;
@@ -135,7 +133,7 @@ async fn apply(
 }
 
 /// Later reports replace earlier ones of the same name.
-fn merge(reported: &mut Reported, changed: Reported) {
+fn merge(reported: &mut Parameters, changed: Parameters) {
     for (name, value) in changed {
         match reported.iter_mut().find(|(known, _)| *known == name) {
             Some(entry) => entry.1 = value,

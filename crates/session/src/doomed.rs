@@ -12,8 +12,10 @@ use pgherd_wire::sqlstate::code;
 use pgherd_wire::write::{self, Report, Severity};
 
 /// Where the client is in its doomed block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Doomed {
+    /// What happened, when nothing was asked at that moment: the next request is answered with it.
+    untold: Option<Box<Report>>,
     /// The present extended batch ends the block: its statement is COMMIT or ROLLBACK.
     ends: bool,
     /// ROLLBACK was executed in this batch.
@@ -69,7 +71,8 @@ impl Machine {
         (self.failed, self.rolled_back, self.committed) = (false, false, false);
         self.uncertain = false;
         self.status = status;
-        self.doomed = block.then_some(Doomed { refused: self.discard, ..Doomed::default() });
+        let untold = (units == 0 && !open_unit && !self.discard).then(|| Box::new(report.clone()));
+        self.doomed = block.then_some(Doomed { untold, refused: self.discard, ..Doomed::default() });
         self.discard = self.discard && !block;
         true
     }
@@ -114,25 +117,41 @@ impl Machine {
     }
 
     pub(crate) fn doomed_request(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Verdict {
-        let doomed = self.doomed.unwrap_or_default();
+        let refused = self.doomed.as_ref().is_some_and(|doomed| doomed.refused);
         match frame.tag {
-            tag::QUERY if !doomed.refused => self.doomed_query(query_text(body), down),
-            tag::FUNCTION_CALL if !doomed.refused => self.refuse_doomed(down, true),
+            tag::QUERY if !refused => self.doomed_query(query_text(body), down),
+            tag::FUNCTION_CALL if !refused => self.refuse_doomed(down, true),
             tag::SYNC => self.doomed_sync(down),
             tag::FLUSH | tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => {}
-            _ if doomed.refused => {}
+            _ if refused => {}
             _ => self.doomed_extended(frame.tag, body, down),
         }
         Verdict::Skip
     }
 
     fn doomed_query(&mut self, text: &[u8], down: &mut impl Sink) {
-        if matches!(control(text), Some(Control::Commit | Control::Rollback)) {
-            self.doomed = None;
-            self.status = Status::Idle;
-            complete(down, b"ROLLBACK", Status::Idle);
-        } else {
-            self.refuse_doomed(down, true);
+        let untold = self.doomed.as_mut().and_then(|doomed| doomed.untold.take());
+        match (control(text), untold) {
+            // COMMIT of a client that does not know yet: it must not take the answer for success.
+            (Some(Control::Commit), Some(report)) => {
+                self.doomed = None;
+                self.status = Status::Idle;
+                answer(down, |out| {
+                    report.write(out);
+                    write::ready(out, Status::Idle);
+                });
+            }
+            (Some(Control::Commit | Control::Rollback), _) => {
+                self.doomed = None;
+                self.status = Status::Idle;
+                complete(down, b"ROLLBACK", Status::Idle);
+            }
+            (_, untold) => {
+                if let Some(doomed) = self.doomed.as_mut() {
+                    doomed.untold = untold;
+                }
+                self.refuse_doomed(down, true);
+            }
         }
     }
 
@@ -141,16 +160,22 @@ impl Machine {
             self.status = Status::Idle;
         }
         if let Some(doomed) = self.doomed.as_mut() {
-            *doomed = Doomed::default();
+            *doomed = Doomed { untold: doomed.untold.take(), ..Doomed::default() };
         }
         let status = self.status;
         answer(down, |out| write::ready(out, status));
     }
 
     fn doomed_extended(&mut self, kind: u8, body: &[u8], down: &mut impl Sink) {
-        let ends = |text: &[u8]| matches!(control(text), Some(Control::Commit | Control::Rollback));
+        let mut doomed = self.doomed.take().unwrap_or_default();
+        // A client that does not know yet may roll back, but not commit.
+        let unknowing = doomed.untold.is_some();
+        let ends = |text: &[u8]| match control(text) {
+            Some(Control::Commit) => !unknowing,
+            Some(Control::Rollback) => true,
+            _ => false,
+        };
         let named = |name: &[u8]| self.names.get(name).is_some_and(|statement| ends(statement.query()));
-        let mut doomed = self.doomed.unwrap_or_default();
         let allowed = match kind {
             tag::PARSE => c_string(body).is_some_and(|(_, rest)| ends(query_text(rest))),
             tag::BIND => BindNames::view(body).is_some_and(|names| doomed.ends || named(names.statement)),
@@ -184,7 +209,11 @@ impl Machine {
 
     fn refuse_doomed(&mut self, down: &mut impl Sink, ready: bool) {
         let message = "current transaction is aborted, commands ignored until end of transaction block";
-        let report = Report::new(Severity::Error, code::IN_FAILED_SQL_TRANSACTION, message);
+        let untold = self.doomed.as_mut().and_then(|doomed| doomed.untold.take());
+        let report = untold.map_or_else(
+            || Report::new(Severity::Error, code::IN_FAILED_SQL_TRANSACTION, message),
+            |untold| *untold,
+        );
         answer(down, |out| {
             report.write(out);
             if ready {

@@ -232,9 +232,8 @@ fn block(tokens: &mut Tokens<'_>) -> Effect {
 }
 
 fn declare(tokens: &mut Tokens<'_>) -> Effect {
-    let mut look = *tokens;
     let mut previous_with = false;
-    while let Some(token) = look.next() {
+    for token in *tokens {
         // FOR starts the query; the cursor's options stand before it.
         if token.is("for") || token.is_byte(b';') {
             break;

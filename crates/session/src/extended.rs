@@ -24,6 +24,9 @@ impl Machine {
         if frame.tag == tag::CLOSE && self.close_here(body, down) {
             return Verdict::Skip;
         }
+        if frame.tag == tag::PARSE && self.parse_here(frame, body, down) {
+            return Verdict::Skip;
+        }
         if self.server.is_none() {
             return Verdict::Stop(Halt::Server(self.extended_demand(frame, body)));
         }
@@ -180,7 +183,7 @@ impl Machine {
         self.names.insert(view.name.into(), statement.clone());
         let undo = Undo::Named(view.name.into());
         let Some(server) = self.server.as_mut() else { return Verdict::Skip };
-        let known = server.knows(statement.id);
+        let known = server.knows(statement.id, self.limits.max_prepared_statements);
         if known && self.status != Status::Failed {
             self.fake(Kind::Parse, undo, down);
             return Verdict::Skip;
@@ -191,8 +194,25 @@ impl Machine {
         }
         let owed = self.owe(Kind::Parse);
         owed.undo = undo;
-        owed.learned = if known { 0 } else { statement.id };
+        owed.learned = Some(statement).filter(|_| !known);
         Verdict::Skip
+    }
+
+    /// A named Parse, while the session holds no server, of a text that some server accepted under the same settings: it need not wait for a server to hear the
+    /// same again. The one that runs it will prepare it then.
+    fn parse_here(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> bool {
+        let alone = self.server.is_none() && self.owed.is_empty() && HEADER_LEN + body.len() == frame.total;
+        let Some(view) = Parse::view(body).filter(|view| alone && !view.name.is_empty()) else {
+            return false;
+        };
+        let room =
+            self.names.len() < self.limits.max_client_statements && !self.names.contains_key(view.name);
+        let known =
+            self.texts.find(view.rest).filter(|known| room && known.is_proven(self.settings.digest()));
+        let Some(statement) = known.filter(|_| effects(view.query).is_none()) else { return false };
+        self.names.insert(view.name.into(), statement);
+        self.fake(Kind::Parse, Undo::Named(view.name.into()), down);
+        true
     }
 
     /// A Parse too large to remember goes on as it is, and its session keeps the server, where the client's own name is then known.
@@ -288,13 +308,14 @@ impl Machine {
     /// Prepares a statement on this server when it does not have it; the answer is swallowed.
     fn ensure(&mut self, statement: &Arc<Statement>, up: &mut impl Sink) {
         let Some(server) = self.server.as_mut() else { return };
-        if server.knows(statement.id) {
+        let limit = self.limits.max_prepared_statements;
+        if server.knows(statement.id, limit) {
             return;
         }
-        server.learn(statement.id, self.limits.max_prepared_statements);
+        server.learn(statement.id, limit);
         up.compose(|out| write::parse(out, &statement.name, &statement.rest));
         let mut owed = Owed::new(Kind::Parse, Fate::Swallow);
-        owed.learned = statement.id;
+        owed.learned = Some(statement.clone());
         self.owed.push(owed);
     }
 

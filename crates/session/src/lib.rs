@@ -10,6 +10,7 @@ pub mod begin;
 pub mod doomed;
 pub mod effect;
 pub mod extended;
+pub mod flow;
 pub mod loss;
 pub mod machine;
 pub mod params;

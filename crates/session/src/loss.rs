@@ -1,7 +1,8 @@
 //! What happens to the machine when its server is lost: what was at stake, and whether the request can be shown to another server.
 
 use crate::begin::{Control, control};
-use crate::machine::{Flow, Machine};
+use crate::flow::Flow;
+use crate::machine::Machine;
 use crate::step::Stake;
 use pgherd_wire::backend::Status;
 

@@ -3,6 +3,7 @@
 
 use crate::begin::Begin;
 use crate::effect::Effects;
+use crate::flow::Flow;
 use crate::params::Settings;
 use crate::pending::{Fate, Kind, MAX_OWED, Owed, Pending, Undo};
 use crate::pin::Pin;
@@ -32,39 +33,6 @@ pub struct Limits {
     pub max_client_statements: usize,
     /// The pool's mode is `session`: the server is kept to the end.
     pub session_mode: bool,
-}
-
-/// A message that is still flowing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Flow {
-    left: usize,
-    skip: bool,
-}
-
-impl Flow {
-    pub(crate) fn left(self) -> usize {
-        self.left
-    }
-
-    pub(crate) fn start(&mut self, left: usize, skip: bool) {
-        *self = Flow { left, skip };
-    }
-
-    /// Whatever is still to come is dropped.
-    pub(crate) fn drop_rest(&mut self) {
-        self.skip = true;
-    }
-
-    pub(crate) fn take(&mut self, available: usize, sink: &mut impl Sink) -> usize {
-        let n = self.left.min(available);
-        if self.skip {
-            sink.skip(n)
-        } else {
-            sink.pass(n)
-        }
-        self.left -= n;
-        n
-    }
 }
 
 /// What becomes of one message of the client.
@@ -352,10 +320,8 @@ impl Machine {
 
     /// Undoes what a request that never ran had changed here.
     pub(crate) fn undo(&mut self, owed: Owed) {
-        if owed.learned != 0
-            && let Some(server) = self.server.as_mut()
-        {
-            server.forget(owed.learned);
+        if let (Some(statement), Some(server)) = (&owed.learned, self.server.as_mut()) {
+            server.forget(statement.id);
         }
         match owed.undo {
             Undo::Nothing => {}

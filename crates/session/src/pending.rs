@@ -64,8 +64,8 @@ pub struct Owed {
     pub kind: Kind,
     /// Whose reply.
     pub fate: Fate,
-    /// Statement that the server learns by this Parse; 0 for none.
-    pub learned: u64,
+    /// Statement that the server learns by this Parse.
+    pub learned: Option<Arc<Statement>>,
     /// How to undo it.
     pub undo: Undo,
     /// What the request does to the session, confirmed by command tags.
@@ -79,7 +79,7 @@ pub struct Owed {
 impl Owed {
     /// An owed reply without side effects.
     pub fn new(kind: Kind, fate: Fate) -> Owed {
-        Owed { kind, fate, learned: 0, undo: Undo::Nothing, effects: None, instead: None, copy_ends: 0 }
+        Owed { kind, fate, learned: None, undo: Undo::Nothing, effects: None, instead: None, copy_ends: 0 }
     }
 }
 

@@ -105,8 +105,8 @@ impl Machine {
             (Kind::DescribeStatement | Kind::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => true,
             _ => return Err(unexpected),
         };
-        if done {
-            self.owed.pop();
+        if done && let Some(statement) = self.owed.pop().and_then(|owed| owed.learned) {
+            statement.prove(self.settings.digest());
         }
         Ok(delivery)
     }

@@ -41,16 +41,18 @@ pub struct ServerState {
 }
 
 impl ServerState {
-    /// Is this statement prepared there? Counts as a use.
-    pub fn knows(&mut self, id: u64) -> bool {
+    /// Is this statement prepared there? Counts as a use. With more than `limit` statements the one unused for the longest time is marked to be closed.
+    pub(crate) fn knows(&mut self, id: u64, limit: usize) -> bool {
         self.clock += 1;
-        match self.statements.get_mut(&id) {
-            Some(used) => {
-                *used = self.clock;
-                true
-            }
-            None => false,
+        if let Some(used) = self.statements.get_mut(&id) {
+            *used = self.clock;
+            return true;
         }
+        // Marked to be closed, but still there: preparing it again would be refused as a duplicate.
+        let Some(at) = self.evicted.iter().position(|evicted| *evicted == id) else { return false };
+        self.evicted.swap_remove(at);
+        self.learn(id, limit);
+        true
     }
 
     /// A Parse of this statement is on its way. When there are more than `limit`, the one that was not used for the longest time is marked to be
@@ -58,7 +60,7 @@ impl ServerState {
     pub(crate) fn learn(&mut self, id: u64, limit: usize) {
         self.clock += 1;
         self.statements.insert(id, self.clock);
-        if self.statements.len() > limit.max(1) {
+        while self.statements.len() > limit.max(1) {
             let oldest =
                 self.statements.iter().filter(|(other, _)| **other != id).min_by_key(|(_, used)| **used);
             if let Some((&oldest, _)) = oldest {
@@ -71,6 +73,7 @@ impl ServerState {
     /// The Parse failed or never ran.
     pub(crate) fn forget(&mut self, id: u64) {
         self.statements.remove(&id);
+        self.evicted.retain(|evicted| *evicted != id);
     }
 
     /// DISCARD ALL or DEALLOCATE ALL happened.
@@ -101,10 +104,21 @@ mod tests {
         for id in 1..=3 {
             server.learn(id, 3);
         }
-        assert!(server.knows(1));
+        assert!(server.knows(1, 3));
         server.learn(4, 3);
-        assert!(!server.knows(2));
         assert_eq!(server.evicted, [2]);
+        assert!(!server.knows(5, 3));
         assert_eq!(server.statement_count(), 3);
+    }
+
+    #[test]
+    fn what_is_still_to_be_closed_is_still_known() {
+        let mut server = ServerState::default();
+        (1..=3).for_each(|id| server.learn(id, 2));
+        assert_eq!(server.evicted, [1]);
+        assert!(server.knows(1, 2));
+        assert_eq!((&server.evicted[..], server.statement_count()), (&[2][..], 2));
+        server.forget(2);
+        assert!(server.evicted.is_empty() && !server.knows(2, 2));
     }
 }

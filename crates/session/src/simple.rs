@@ -111,6 +111,8 @@ impl Machine {
         if self.server.is_none() {
             return Verdict::Stop(Halt::Server(self.demand(b"")));
         }
+        // What a function does is not known.
+        self.uncertain = true;
         self.prelude(up);
         self.batch = false;
         self.owe(Kind::Function);

@@ -144,6 +144,18 @@ fn wrong_papers_get_postgresqls_answers() {
     }
     assert_eq!(words[0], words[2], "an unknown user is told apart from a wrong password");
     assert_eq!(knock(USER, PASSWORD, USER, "").unwrap(), 1);
+    // A user who is added later.
+    house.direct("CREATE ROLE newcomer LOGIN");
+    assert!(knock("newcomer", "new", USER, "").is_err());
+    let file = house.front().settings_file().to_owned();
+    let settings = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{settings}\n[[user]]\nname = \"newcomer\"\npassword = \"new\"\n")).unwrap();
+    house.signal("-HUP");
+    let begin = Instant::now();
+    while knock("newcomer", "new", USER, "").is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(8), "{}", house.front().log_tail());
+        std::thread::sleep(Duration::from_millis(50));
+    }
     // A client that answers SCRAM with silence or nonsense.
     let mut raw = Raw::open(port).unwrap();
     raw.send(&startup(&[("user", USER)])).unwrap();

@@ -93,10 +93,7 @@ async function cancel(c) {
 }
 
 async function concurrency(c) {
-  const pool = new Pool(target('PRIMARY', { max: CLIENTS }))
-  await Promise.all(Array.from({ length: CLIENTS }, async (_, number) => {
-    const client = await pool.connect()
-    await client.query('SELECT set_config($1, $2, false)', ['application_name', `smoke_node_${number}`])
+  await Promise.all(Array.from({ length: CLIENTS }, (_, number) => within('PRIMARY', async (client) => {
     for (let n = 0; n < 20; n++) {
       const shared = await client.query({ name: 'shared', text: 'SELECT $1::int + 1 AS v', values: [n] })
       if (shared.rows[0].v !== n + 1) fail('the shared statement answered wrongly')
@@ -112,9 +109,7 @@ async function concurrency(c) {
     }
     const name = await one(client, 'SHOW application_name')
     if (name !== `smoke_node_${number}`) fail(`another client's application_name: ${name}`)
-    client.release()
-  }))
-  await pool.end()
+  }, { application_name: `smoke_node_${number}` })))
   ok(`primary: prepared statements of ${CLIENTS} clients at once`)
   const rows = await one(c, 'SELECT count(*)::int FROM smoke_node WHERE id >= 100000')
   expect('primary: each of their rows', rows, CLIENTS * 4)
@@ -129,6 +124,10 @@ await within('PRIMARY', async (c) => {
   await cursorsAndCopy(c)
   await cancel(c)
   await concurrency(c)
+  const pool = new Pool(target('PRIMARY', { max: CLIENTS }))
+  const pooled = await Promise.all(Array.from({ length: 50 }, (_, n) => pool.query('SELECT $1::int AS v', [n])))
+  await pool.end()
+  expect("primary: node-postgres's own pool, 50 queries", pooled.map((r) => r.rows[0].v), Array.from({ length: 50 }, (_, n) => n))
   // All queued at once: node-postgres sends each when the one before has answered.
   const got = await Promise.all(Array.from({ length: 50 }, (_, n) => one(c, 'SELECT $1::int', [n])))
   expect('primary: 50 queued queries', got, Array.from({ length: 50 }, (_, n) => n))

@@ -5,7 +5,7 @@ use pgherd_admin::source::{Change, Facts, Failover, Member, MemberRole, Read, So
 use pgherd_controller::view::View;
 use pgherd_failover::journal::Kind;
 use pgherd_metrics::expose::{Kind as Shape, Sheet, label_text};
-use pgherd_pool::pool::Stats;
+use pgherd_pool::stats::Stats;
 use pgherd_proxy::card::Doing;
 use pgherd_topology::lsn::Lsn;
 use pgherd_topology::node::{Address, NodeId, Role};
@@ -91,6 +91,7 @@ impl Source for Faces {
         };
         pools(&mut sheet, &self.house, name);
         clients(&mut sheet, &self.house);
+        process(&mut sheet, &self.house);
         sheet.finish()
     }
 
@@ -256,13 +257,23 @@ fn pools(sheet: &mut Sheet, house: &House, name: impl Fn(NodeId) -> String) {
     }
 }
 
+fn process(sheet: &mut Sheet, house: &House) {
+    sheet.family("pgherd_build_info", Shape::Gauge, "1, with the version of this pgherd.");
+    sheet.level(&label_text(&[("version", env!("CARGO_PKG_VERSION"))]), 1);
+    let reloads = &house.reloads;
+    sheet.family("pgherd_config_last_reload_successful", Shape::Gauge, "0 when the last reload was refused.");
+    sheet.level("", flag(reloads.successful()));
+    let help = "When the settings in force were read.";
+    sheet.family("pgherd_config_last_reload_success_timestamp_seconds", Shape::Gauge, help);
+    sheet.level("", i64::try_from(reloads.success_at()).unwrap_or(i64::MAX));
+}
+
 fn clients(sheet: &mut Sheet, house: &House) {
-    let mut counts: BTreeMap<(Arc<str>, Arc<str>, Arc<str>, &'static str), i64> = BTreeMap::new();
+    let mut counts = BTreeMap::new();
     house.shared.cards.each(|card| {
         let state: Doing = card.doing().0;
-        *counts
-            .entry((card.listener.clone(), card.database.clone(), card.user.clone(), state.word()))
-            .or_default() += 1;
+        let labels = (card.listener.clone(), card.database.clone(), card.user.clone(), state.word());
+        *counts.entry(labels).or_insert(0i64) += 1;
     });
     sheet.family("pgherd_client_connections", Shape::Gauge, "Client sessions by state.");
     for ((listener, database, user, state), count) in &counts {

@@ -65,7 +65,7 @@ impl Member {
         let state = text(member, "state").unwrap_or_else(|| "unknown".to_string());
         let runs = matches!(state.as_str(), "running" | "streaming" | "in archive recovery");
         let reads = text(member, "read").unwrap_or_else(|| "-".to_string());
-        let failover = text(member, "failover").unwrap_or_else(|| "-".to_string());
+        let failover = failover(member);
         let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_string());
         let receive = if leader { None } else { text(member, "receive_lsn") };
         let replay = text(member, "replay_lsn").or_else(|| text(member, "lsn"));
@@ -96,6 +96,23 @@ impl Member {
             failover_note: if failover == "no" { note(member, "failover_reason") } else { None },
             cells,
         }
+    }
+}
+
+/// `1st`, `2nd` for candidates: in which order they would be taken.
+fn failover(member: &Value) -> String {
+    let place = member.get("failover_place").and_then(Value::as_u64);
+    match (text(member, "failover"), place) {
+        (Some(word), Some(place)) if word == "candidate" => {
+            let end = match (place % 10, place % 100) {
+                (1, tens) if tens != 11 => "st",
+                (2, tens) if tens != 12 => "nd",
+                (3, tens) if tens != 13 => "rd",
+                _ => "th",
+            };
+            format!("{place}{end}")
+        }
+        (word, _) => word.unwrap_or_else(|| "-".to_string()),
     }
 }
 

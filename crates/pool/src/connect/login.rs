@@ -137,7 +137,7 @@ fn md5(target: &Target, salt: [u8; 4]) -> Result<String, ConnectError> {
         Credentials::Md5(Md5Hash(stored)) => {
             let hash = stored.strip_prefix("md5").unwrap_or(stored);
             let digest = Md5::new().chain_update(hash).chain_update(salt).finalize();
-            Ok(format!("md5{digest:x}"))
+            Ok(format!("md5{:032x}", u128::from_be_bytes(digest.into())))
         }
         Credentials::None | Credentials::ScramKeys(_) => Err(lacking("an md5 password")),
     }
