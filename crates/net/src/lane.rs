@@ -108,30 +108,29 @@ impl Lane {
         if self.buffer.is_empty() {
             self.buffer = vec![0; FIRST_BUFFER.max(want)];
         }
-        let missing = want.saturating_sub(self.undecided());
-        if self.tail < self.buffer.len() && self.tail + missing <= self.buffer.len() {
+        let missing = want.saturating_sub(self.undecided()).max(1);
+        if self.tail + missing <= self.buffer.len() {
             return true;
         }
         if self.head > 0 {
             self.buffer.copy_within(self.head..self.tail, 0);
             (self.head, self.tail) = (0, self.tail - self.head);
+            if self.tail + missing <= self.buffer.len() {
+                return true;
+            }
         }
-        if self.tail + missing > self.buffer.len() {
-            if self.buffer.len() >= MAX_BUFFER && self.plan.output > 0 {
-                // What is to be written is in the way: writing makes room, growing would never end.
+        if self.buffer.len() >= MAX_BUFFER {
+            if self.keeping && self.kept > 0 {
+                self.forget_kept();
+                return self.prepare(want);
+            }
+            // What is to be written is in the way: writing makes room, growing would never end.
+            if self.plan.output > 0 || want <= self.undecided() {
                 return false;
             }
-            self.buffer.resize((self.tail + missing).next_power_of_two(), 0);
-        } else if self.tail == self.buffer.len() {
-            if self.buffer.len() >= MAX_BUFFER {
-                if self.keeping && self.kept > 0 {
-                    self.forget_kept();
-                    return self.prepare(want);
-                }
-                return false;
-            }
-            self.buffer.resize(self.buffer.len() * 2, 0);
         }
+        let doubled = self.buffer.len() * 2;
+        self.buffer.resize(doubled.max((self.tail + missing).next_power_of_two()), 0);
         true
     }
 

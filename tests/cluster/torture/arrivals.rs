@@ -149,7 +149,8 @@ fn wrong_papers_get_postgresqls_answers() {
     assert!(knock("newcomer", "new", USER, "").is_err());
     let file = house.front().settings_file().to_owned();
     let settings = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("{settings}\n[[user]]\nname = \"newcomer\"\npassword = \"new\"\n")).unwrap();
+    std::fs::write(&file, format!("{settings}\n[[user]]\nname = \"newcomer\"\npassword = \"new\"\n"))
+        .unwrap();
     house.signal("-HUP");
     let begin = Instant::now();
     while knock("newcomer", "new", USER, "").is_err() {
@@ -162,7 +163,10 @@ fn wrong_papers_get_postgresqls_answers() {
     assert!(matches!(raw.receive(), Event::Message(message) if message.tag == b'R'));
     raw.send(b"p\0\0\0\x10SCRAM-SHA-256").unwrap();
     let events = raw.until_ready();
-    assert!(tags(&events).ends_with('.') && ["08P01", "28P01", "28000"].contains(&sqlstate(&events).as_str()), "{events:?}");
+    assert!(
+        tags(&events).ends_with('.') && ["08P01", "28P01", "28000"].contains(&sqlstate(&events).as_str()),
+        "{events:?}"
+    );
     house.nothing_left();
     house.close();
 }

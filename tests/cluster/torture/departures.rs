@@ -54,7 +54,10 @@ fn a_client_that_leaves_at_any_byte_leaves_nothing_behind() {
     }
     drop(witness);
     house.nothing_left();
-    assert_eq!(house.direct(&format!("SELECT count(*) <= 1 FROM pg_stat_activity WHERE usename = '{USER}'")), "t");
+    assert_eq!(
+        house.direct(&format!("SELECT count(*) <= 1 FROM pg_stat_activity WHERE usename = '{USER}'")),
+        "t"
+    );
     house.close();
 }
 

@@ -7,6 +7,11 @@ use std::time::Duration;
 /// What pgherd may grow by, in kilobytes, whatever passes.
 const ROOM: u64 = 8_000;
 
+/// RowDescription of one column named "repeat".
+const DESCRIPTION: usize = 1 + 4 + 2 + 7 + 18;
+/// What stands before the value in a DataRow of one column: type, length, count, length.
+const BEFORE_VALUE: usize = 1 + 4 + 2 + 4;
+
 /// Reads this many bytes and throws them away, looking at pgherd's memory now and then.
 fn drink(house: &House, raw: &mut Raw, bytes: usize) -> u64 {
     let mut cup = vec![0; 1 << 20];
@@ -37,14 +42,15 @@ fn nothing_large_stays() {
     std::thread::sleep(Duration::from_secs(1));
     let idle = house.resident().saturating_sub(before);
     assert!(idle < ROOM, "grew by {idle} kB for a client that does not read");
-    // Each row: type, length, count, length, value.
-    let rows = drink(&house, &mut raw, 200_000 * (1 + 4 + 2 + 4 + 1000)).saturating_sub(before);
+    let size = DESCRIPTION + 200_000 * (BEFORE_VALUE + 1000);
+    let rows = drink(&house, &mut raw, size).saturating_sub(before);
     assert!(rows < ROOM, "grew by {rows} kB for 200 MB of rows");
     raw.until_ready();
 
     // One value of 300 MB.
     raw.send(&query("SELECT repeat('x', 300000000)")).unwrap();
-    let one = drink(&house, &mut raw, 300_000_000).saturating_sub(before);
+    let size = DESCRIPTION + BEFORE_VALUE + 300_000_000;
+    let one = drink(&house, &mut raw, size).saturating_sub(before);
     assert!(one < ROOM, "grew by {one} kB for one value of 300 MB");
     raw.until_ready();
 

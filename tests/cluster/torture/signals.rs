@@ -46,7 +46,10 @@ fn a_reload_takes_hold() {
     let settings = std::fs::read_to_string(&file).unwrap();
     let mut clients: Vec<Raw> = (0..3).map(|_| house.client()).collect();
     let at_once = |clients: &mut [Raw]| {
-        let got = clients.iter_mut().map(|raw| sqlstate(&raw.query("BEGIN; SELECT 1")).is_empty()).collect::<Vec<_>>();
+        let got = clients
+            .iter_mut()
+            .map(|raw| sqlstate(&raw.query("BEGIN; SELECT 1")).is_empty())
+            .collect::<Vec<_>>();
         clients.iter_mut().for_each(|raw| drop(raw.query("ROLLBACK")));
         got.into_iter().filter(|got| *got).count()
     };
@@ -56,7 +59,11 @@ fn a_reload_takes_hold() {
         house.signal("-HUP");
         let begin = Instant::now();
         while !done() {
-            assert!(begin.elapsed() < Duration::from_secs(8), "nothing changed:\n{}", house.front().log_tail());
+            assert!(
+                begin.elapsed() < Duration::from_secs(8),
+                "nothing changed:\n{}",
+                house.front().log_tail()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     };
