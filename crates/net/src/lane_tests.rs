@@ -55,6 +55,31 @@ async fn a_full_lane_is_not_read() {
 }
 
 #[tokio::test]
+async fn a_lane_full_of_output_is_not_read_for_the_next_header_either() {
+    for keeping in [false, true] {
+        let (mut near, mut far) = duplex(1 << 20);
+        far.write_all(&vec![7; MAX_BUFFER * 2]).await.unwrap();
+        let mut lane = Lane::default();
+        if keeping {
+            lane.keep();
+        }
+        let mut total = 0;
+        loop {
+            match std::future::poll_fn(|cx| Poll::Ready(lane.poll_fill(cx, &mut near, 5))).await {
+                Poll::Ready(n) => total += n.unwrap(),
+                Poll::Pending => break,
+            }
+            let undecided = lane.undecided();
+            lane.plan().pass(undecided);
+        }
+        assert_eq!((total, lane.buffer.len()), (MAX_BUFFER, MAX_BUFFER));
+        drain(&mut lane, &mut near).await;
+        assert!(fill(&mut lane, &mut near, 5).await > 0, "there is room again");
+        assert_eq!(lane.buffer.len(), MAX_BUFFER);
+    }
+}
+
+#[tokio::test]
 async fn grows_to_what_a_message_wants() {
     let (mut near, mut far) = duplex(1 << 22);
     far.write_all(&vec![7; 300_000]).await.unwrap();

@@ -81,6 +81,7 @@ impl Machine {
         }
         self.prelude(up);
         self.batches += 1;
+        self.batch = false;
         self.owe(Kind::Sync);
         Verdict::Pass
     }
