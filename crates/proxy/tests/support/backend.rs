@@ -146,7 +146,8 @@ impl Backend {
         if at_end && self.pid % 2 == 0 {
             self.stream.write_all(&report(b'E', "FATAL", "57P01", "terminating")).await?;
         } else if at_end && self.pid % 5 == 0 {
-            self.stream.write_all(&frame(b'D', b"\0\0")).await?;
+            // Something no session is ever sent.
+            self.stream.write_all(&frame(b'W', b"\0\0")).await?;
         }
         Err(Over)
     }
