@@ -18,10 +18,10 @@ pub(crate) enum Unnamed {
 pub(crate) enum Expect {
     /// A message of this type.
     Tag(u8),
+    /// A message of this type, or the refusal of a failed transaction.
+    DoneOrAborted(u8),
     /// DataRow with these columns.
     Row(Vec<String>),
-    /// One column that begins with the client's name, or with "any".
-    OwnRow,
     /// CopyData.
     Data(String),
     /// CommandComplete.
