@@ -45,6 +45,7 @@ pub struct Backend {
     pub statements: BTreeMap<String, String>,
     portals: BTreeMap<String, (String, Vec<String>)>,
     skips: bool,
+    pub queries: u64,
 }
 
 impl Backend {
@@ -71,6 +72,7 @@ impl Backend {
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
             skips: false,
+            queries: 0,
         }
     }
 
@@ -198,6 +200,7 @@ impl Backend {
 
     async fn simple(&mut self, sql: &str) -> Result<(), Over> {
         self.statements.remove("");
+        self.queries += 1;
         let mut ran = Ran::Done;
         let parts = super::statement::split(sql);
         if parts.is_empty() {
