@@ -2,6 +2,7 @@
 //! transaction (the "virtual abort" of the design).
 
 use crate::begin::{Control, control};
+use crate::flow::Flow;
 use crate::machine::{Machine, Verdict, answer};
 use crate::pending::Kind;
 use crate::simple::complete;
@@ -59,6 +60,8 @@ impl Machine {
         self.discard = open_unit || (self.batch && units == 0);
         self.forget_changes();
         self.up.drop_rest();
+        // The rest of a message that was being dropped will never come.
+        self.down = Flow::default();
         (self.server, self.begun, self.fatal) = (None, None, None);
         (self.batch, self.copy_in) = (false, false);
         (self.failed, self.rolled_back, self.committed) = (false, false, false);
@@ -105,6 +108,7 @@ impl Machine {
     /// The server was lost while nothing was asked of it: the session goes on without one.
     pub fn lose_quietly(&mut self) {
         self.up.drop_rest();
+        self.down = Flow::default();
         (self.server, self.begun, self.fatal) = (None, None, None);
         (self.batch, self.copy_in, self.uncertain) = (false, false, false);
         self.forget_changes();
