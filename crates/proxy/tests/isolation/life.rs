@@ -90,7 +90,7 @@ impl Ear {
                     }
                     b'E' if field(&body, b'V') == "FATAL" => {
                         let code = field(&body, b'C');
-                        assert!(LAST_WORDS.contains(&&*code), "{}: FATAL {code}", self.me);
+                        assert!(LAST_WORDS.contains(&&*code), "{}: FATAL {code} {}", self.me, field(&body, b'M'));
                         return Err(End::Ended);
                     }
                     _ => return Ok((tag, body)),
