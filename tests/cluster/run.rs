@@ -95,9 +95,12 @@ impl Operated {
     }
 
     async fn client(&self) -> Client {
+        Operated::connect(self.port).await
+    }
+
+    async fn connect(port: u16) -> Client {
         let words = format!(
-            "host=127.0.0.1 port={} user=app_user password='{PASSWORD}' dbname=production connect_timeout=10",
-            self.port
+            "host=127.0.0.1 port={port} user=app_user password='{PASSWORD}' dbname=production connect_timeout=10"
         );
         let (client, connection) = tokio_postgres::connect(&words, NoTls).await.unwrap();
         tokio::spawn(connection);
@@ -232,6 +235,21 @@ async fn idle_servers_are_checked_and_kept(operated: &Operated) {
     assert_eq!(open, Some(0.0), "a server that is on no shelf and in nobody's hands is still counted");
 }
 
+async fn listeners_come_and_go(operated: &Operated) {
+    let port = port::free(1).unwrap()[0];
+    let open = || async move { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() };
+    assert!(!open().await);
+    let more = "[[listener]]\nname = \"reports\"\nrouting = \"replicas\"\n";
+    operated.rewrite(&format!("\n{more}address = \"127.0.0.1:{port}\"\n"));
+    operated.until("the new listener", open).await;
+    let reports = Operated::connect(port).await;
+    let row = reports.query_one("select pg_is_in_recovery()", &[]).await.unwrap();
+    assert!(row.get::<_, bool>(0), "it stands for replicas");
+    operated.rewrite("");
+    operated.until("it is closed", async || !open().await).await;
+    reports.simple_query("select 1").await.expect("whoever is in stays");
+}
+
 async fn reload(operated: &Operated) {
     let client = operated.client().await;
     operated.rewrite("\n[pool]\nmax_pool_sise = 3\n");
@@ -254,6 +272,7 @@ async fn reload(operated: &Operated) {
     let said = operated.said();
     assert!(said.contains("connection authorized"), "{said}");
     operated.until("the goodbye is logged", async || operated.said().contains("disconnection")).await;
+    listeners_come_and_go(operated).await;
     // Terms were drawn up when the first client came in: it was promised no limit.
     client.simple_query("select pg_sleep(1.5)").await.unwrap();
 }

@@ -100,6 +100,9 @@ fn member(member: &Member, leader_at: Option<Lsn>) -> Value {
         if let Some(delay) = member.replay_delay {
             put("lag_seconds", delay.as_secs_f64().into());
         }
+    } else if let Some(at) = member.replayed.max(member.received) {
+        // Ours: where the leader writes.
+        put("replay_lsn", at.to_string().into());
     }
     put_use(&mut put, member);
     document.into()

@@ -77,6 +77,9 @@ pub fn run(settings: Settings, path: Option<PathBuf>) -> ExitCode {
 /// Why pgherd cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Settings that were to be read again; all their faults.
+    #[error("the settings have faults\n{0}")]
+    Faults(String),
     /// A file or socket.
     #[error("{0}: {1}")]
     Io(String, std::io::Error),
@@ -98,7 +101,9 @@ impl StartError {
     /// The exit code: files that settings name are part of the settings.
     pub fn exit(&self) -> u8 {
         match self {
-            StartError::Tls(_) | StartError::NodeTls(..) | StartError::Users(_) => exit::CONFIG,
+            StartError::Tls(_) | StartError::NodeTls(..) | StartError::Users(_) | StartError::Faults(_) => {
+                exit::CONFIG
+            }
             StartError::Io(..) | StartError::Login(_) => 1,
         }
     }

@@ -154,7 +154,7 @@ fn status_exits_as_the_cluster_is() {
     }
     let (code, out, err) = run(&["status", "--api", "127.0.0.1:1"]);
     assert_eq!((code, out.as_str()), (69, ""));
-    assert!(err.contains("cannot connect to http://127.0.0.1:1"), "{err}");
+    assert!(err.contains("nobody listens on http://127.0.0.1:1"), "{err}");
     for body in ["[]", "{}", "nonsense"] {
         let (code, _, err) = run(&["status", "--api", &server(json(body))]);
         assert_eq!(code, 69, "{err}");

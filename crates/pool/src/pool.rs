@@ -239,6 +239,12 @@ impl<B: Baggage> Pool<B> {
     /// A session is done with a server: it goes to whoever waits longest (see [`Shelf::next`]), or on the shelf. Dirty ones are reset first; stale, expired and
     /// superfluous ones are closed.
     pub fn release(self: &Arc<Self>, mut server: Box<Server<B>>) {
+        server.idle_since = self.common.clock.now();
+        self.put_back(server);
+    }
+
+    /// The same for a server that was taken and not used: it has been idle all the while.
+    pub fn put_back(self: &Arc<Self>, server: Box<Server<B>>) {
         if server.baggage.is_dirty() {
             return crate::reset::start(self.clone(), server);
         }
@@ -256,10 +262,7 @@ impl<B: Baggage> Pool<B> {
             }
             match inner.shelf.next(server.home) {
                 Some(waiter) => waiter,
-                None => {
-                    server.idle_since = now;
-                    return inner.shelf.put(server.home, server);
-                }
+                None => return inner.shelf.put(server.home, server),
             }
         };
         waiter.slot.serve(server);
@@ -274,6 +277,14 @@ impl<B: Baggage> Pool<B> {
         self.gone(home);
     }
 
+    /// Closes a server in the middle of a message, without a word: a Terminate would become a part of that message, and might complete it.
+    pub fn cut(self: &Arc<Self>, server: Box<Server<B>>) {
+        let home = server.home;
+        self.common.identities.lock().remove(&server.identity.number);
+        drop(server);
+        self.gone(home);
+    }
+
     /// A server of this pool is closed already.
     pub(crate) fn gone(self: &Arc<Self>, home: usize) {
         self.inner.lock().total -= 1;
@@ -283,11 +294,8 @@ impl<B: Baggage> Pool<B> {
     /// A server died in a session's hands. The control plane is told.
     pub fn lost(self: &Arc<Self>, server: Box<Server<B>>) {
         self.suspect();
-        let home = server.home;
-        self.common.identities.lock().remove(&server.identity.number);
-        drop(server);
         (self.common.hint)(self.key.node, Hint::Lost);
-        self.gone(home);
+        self.cut(server);
     }
 
     pub(crate) fn abandon(&self, home: usize, ticket: crate::shelf::Ticket) -> bool {

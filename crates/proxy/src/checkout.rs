@@ -67,7 +67,7 @@ impl Session {
         let server = pool.try_checkout(self.worker.home, self.machine.settings().digest())?;
         if pool.wants_check(&server) {
             // It goes back unused: the slow way takes it again and asks it.
-            pool.release(server);
+            pool.put_back(server);
             return None;
         }
         Some(self.hold(server, pool, &way))
@@ -122,8 +122,6 @@ impl Session {
         card.does(Doing::Active, self.shared.now());
         self.machine.attach(server.baggage.0.take().unwrap_or_default(), way.read_only);
         if let Some(desk) = self.desk.as_mut() {
-            // What was answered here already is done with: only this request can be shown again.
-            desk.up.carry_out();
             desk.up.keep();
         }
         Held { server, pool, node: way.node, replica: way.replica }
@@ -315,6 +313,8 @@ impl Session {
         (self.avoid, self.reruns) = (None, 0);
         self.machine.refuse_request(answer::unserved(&why));
         let Some(desk) = self.desk.as_mut() else { return Ok(None) };
+        // Once it is answered it must not be shown again together with a later request.
+        desk.up.forget_kept();
         let (bytes, plan) = desk.up.parts();
         let halt = self.machine.client(bytes, &mut Port(plan), &mut Port(desk.down.plan()));
         match halt {

@@ -58,6 +58,8 @@ impl Session {
     pub(crate) fn poll_say(&mut self, cx: &mut Context<'_>) -> Option<End> {
         let desk = self.desk.as_mut()?;
         if !desk.down.has_output() {
+            // What is only dropped makes room all the same.
+            desk.down.carry_out();
             return None;
         }
         match desk.down.poll_drain(cx, &mut self.client) {
@@ -91,4 +93,4 @@ impl Session {
 }
 
 /// Answers of our own that may pile up unread before the client's next request is looked at.
-const MAX_UNREAD: usize = 64 * 1024;
+pub(crate) const MAX_UNREAD: usize = 256 * 1024;

@@ -4,6 +4,7 @@ use crate::answer;
 use crate::card::{Bell, Doing};
 use crate::checkout::Held;
 use crate::desk::Port;
+use crate::listen::MAX_UNREAD;
 use crate::session::{End, Fate, Session};
 use pgherd_session::step::{Halt, Stake};
 use pgherd_wire::frame::HEADER_LEN;
@@ -41,12 +42,11 @@ impl Session {
             if self.is_done() {
                 return Poll::Ready(Fate::Free);
             }
-            let unwritten = self.unwritten();
             if let Some(end) = self.poll_say(cx) {
                 return Poll::Ready(Fate::Over(end));
             }
-            // Room was made in a lane that may have been too full to read.
-            moved |= self.unwritten() < unwritten;
+            // The server was not asked because its lane was full; now that there is room, nothing else would wake this task for it.
+            moved |= self.desk.as_ref().is_some_and(|desk| desk.down.was_full() && !desk.down.has_output());
             match self.poll_up(cx, held) {
                 Ok(up) => moved |= up,
                 Err(fate) => return Poll::Ready(fate),
@@ -61,11 +61,6 @@ impl Session {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// Bytes for the client that were not written yet.
-    fn unwritten(&self) -> usize {
-        self.desk.as_ref().map_or(0, |desk| desk.down.output())
     }
 
     /// The server is free and nothing of the client's is on its way to it.
@@ -141,6 +136,10 @@ impl Session {
             return if waits { Ok(moved) } else { Err(Fate::Over(End::Left)) };
         }
         let Some(desk) = self.desk.as_mut() else { return Ok(moved) };
+        if desk.down.output() >= MAX_UNREAD {
+            // What the client does not read piles up, answers of our own above all: it must read before it is heard. Its reading wakes us.
+            return Ok(moved);
+        }
         match desk.up.poll_fill(cx, &mut self.client, want) {
             Poll::Pending => return Ok(moved),
             Poll::Ready(Ok(0)) => return Err(Fate::Over(End::Left)),

@@ -176,10 +176,12 @@ impl Session {
     /// The session ends while it holds a server: when that is between transactions it is cleaned and goes on, else what it still does is cancelled and it is closed.
     pub(crate) fn abandon(&mut self, held: Held) {
         let between = self.machine.is_between_transactions();
-        let sent_all = self.desk.as_ref().is_none_or(|desk| !desk.up.has_output());
+        let desk = self.desk.as_ref();
+        let sent_all = !self.machine.is_mid_request() && desk.is_none_or(|desk| !desk.up.has_output());
+        let heard_all = desk.is_none_or(|desk| desk.down.undecided() == 0);
         let cancelled = self.card().let_go();
         let Held { mut server, pool, .. } = held;
-        if between && sent_all && !cancelled {
+        if between && sent_all && heard_all && !cancelled {
             server.baggage.0 = self.machine.detach();
             return pool.release(server);
         }
@@ -187,7 +189,7 @@ impl Session {
             let identity = server.identity.clone();
             tokio::spawn(async move { crate::cancel::deliver(&identity).await });
         }
-        pool.forget(server);
+        if sent_all { pool.forget(server) } else { pool.cut(server) }
     }
 }
 

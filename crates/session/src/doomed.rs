@@ -3,19 +3,18 @@
 
 use crate::begin::{Control, control};
 use crate::machine::{Machine, Verdict, answer};
+use crate::pending::Kind;
 use crate::simple::complete;
 use crate::step::Sink;
 use pgherd_wire::backend::Status;
-use pgherd_wire::frame::{Header, c_string};
-use pgherd_wire::frontend::{BindNames, Target, query_text, tag};
+use pgherd_wire::frame::Header;
+use pgherd_wire::frontend::{BindNames, Parse, Target, query_text, tag};
 use pgherd_wire::sqlstate::code;
 use pgherd_wire::write::{self, Report, Severity};
 
 /// Where the client is in its doomed block.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Doomed {
-    /// What happened, when nothing was asked at that moment: the next request is answered with it.
-    untold: Option<Box<Report>>,
     /// The present extended batch ends the block: its statement is COMMIT or ROLLBACK.
     ends: bool,
     /// ROLLBACK was executed in this batch.
@@ -34,23 +33,18 @@ impl Machine {
         let mut owed = std::mem::take(&mut self.owed);
         // Only the first unanswered unit up to its Sync is answered here; what was pipelined behind it never ran and is answered likewise.
         let block = self.status != Status::Idle;
-        let mut units = 0usize;
-        let mut open_unit = false;
-        while let Some(one) = owed.pop() {
-            if one.fate == crate::pending::Fate::Swallow {
-                self.undo(one);
-                continue;
-            }
-            use crate::pending::Kind;
-            match one.kind {
-                Kind::Query | Kind::Function | Kind::Sync => {
-                    units += 1;
-                    open_unit = false;
+        let (mut units, mut open_unit) = (0usize, false);
+        // Newest first, so that a Close and a Parse of the same name are undone in the order that leaves the name as it was.
+        owed.clear(|one| {
+            if one.fate != crate::pending::Fate::Swallow {
+                match one.kind {
+                    Kind::Query | Kind::Function | Kind::Sync => units += 1,
+                    _ => open_unit |= units == 0,
                 }
-                _ => open_unit = true,
             }
             self.undo(one);
-        }
+        });
+        self.owed = owed;
         let status = if block { Status::Failed } else { Status::Idle };
         for _ in 0..units {
             answer(down, |out| {
@@ -58,12 +52,11 @@ impl Machine {
                 write::ready(out, status);
             });
         }
-        // A batch that failed before has been told so.
-        if (open_unit || self.batch && units == 0) && !self.discard {
+        if open_unit || self.batch && units == 0 {
             answer(down, |out| report.write(out));
         }
         // Extended requests without their Sync: skip to it.
-        self.discard = open_unit || self.batch && units == 0;
+        self.discard = open_unit || (self.batch && units == 0);
         self.forget_changes();
         self.up.drop_rest();
         (self.server, self.begun, self.fatal) = (None, None, None);
@@ -71,8 +64,10 @@ impl Machine {
         (self.failed, self.rolled_back, self.committed) = (false, false, false);
         self.uncertain = false;
         self.status = status;
-        let untold = (units == 0 && !open_unit && !self.discard).then(|| Box::new(report.clone()));
-        self.doomed = block.then_some(Doomed { untold, refused: self.discard, ..Doomed::default() });
+        // A client that is owed nothing hears of it when it asks for something.
+        let told = units > 0 || self.discard;
+        self.untold = (block && !told).then(|| Box::new(report.clone()));
+        self.doomed = block.then_some(Doomed { refused: self.discard, ..Doomed::default() });
         self.discard = self.discard && !block;
         true
     }
@@ -117,67 +112,60 @@ impl Machine {
     }
 
     pub(crate) fn doomed_request(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Verdict {
-        let refused = self.doomed.as_ref().is_some_and(|doomed| doomed.refused);
+        let doomed = self.doomed.unwrap_or_default();
         match frame.tag {
-            tag::QUERY if !refused => self.doomed_query(query_text(body), down),
-            tag::FUNCTION_CALL if !refused => self.refuse_doomed(down, true),
+            tag::QUERY if !doomed.refused => self.doomed_query(query_text(body), down),
+            tag::FUNCTION_CALL if !doomed.refused => self.refuse_doomed(down, true),
             tag::SYNC => self.doomed_sync(down),
             tag::FLUSH | tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => {}
-            _ if refused => {}
+            _ if doomed.refused => {}
             _ => self.doomed_extended(frame.tag, body, down),
         }
         Verdict::Skip
     }
 
     fn doomed_query(&mut self, text: &[u8], down: &mut impl Sink) {
-        let untold = self.doomed.as_mut().and_then(|doomed| doomed.untold.take());
-        match (control(text), untold) {
-            // COMMIT of a client that does not know yet: it must not take the answer for success.
-            (Some(Control::Commit), Some(report)) => {
-                self.doomed = None;
-                self.status = Status::Idle;
-                answer(down, |out| {
-                    report.write(out);
-                    write::ready(out, Status::Idle);
-                });
-            }
-            (Some(Control::Commit | Control::Rollback), _) => {
-                self.doomed = None;
-                self.status = Status::Idle;
-                complete(down, b"ROLLBACK", Status::Idle);
-            }
-            (_, untold) => {
-                if let Some(doomed) = self.doomed.as_mut() {
-                    doomed.untold = untold;
-                }
-                self.refuse_doomed(down, true);
-            }
+        let Some(control @ (Control::Commit | Control::Rollback)) = control(text) else {
+            return self.refuse_doomed(down, true);
+        };
+        self.doomed = None;
+        self.status = Status::Idle;
+        match self.untold.take() {
+            // Who asks for COMMIT and does not know yet must not take ROLLBACK for an answer.
+            Some(report) if control == Control::Commit => answer(down, |out| {
+                report.write(out);
+                write::ready(out, Status::Idle);
+            }),
+            _ => complete(down, b"ROLLBACK", Status::Idle),
         }
     }
 
     fn doomed_sync(&mut self, down: &mut impl Sink) {
+        if let Some(report) = self.untold.take() {
+            answer(down, |out| report.write(out));
+        }
         if self.doomed.take_if(|doomed| doomed.ended).is_some() {
             self.status = Status::Idle;
         }
         if let Some(doomed) = self.doomed.as_mut() {
-            *doomed = Doomed { untold: doomed.untold.take(), ..Doomed::default() };
+            *doomed = Doomed::default();
         }
         let status = self.status;
         answer(down, |out| write::ready(out, status));
     }
 
     fn doomed_extended(&mut self, kind: u8, body: &[u8], down: &mut impl Sink) {
-        let mut doomed = self.doomed.take().unwrap_or_default();
-        // A client that does not know yet may roll back, but not commit.
-        let unknowing = doomed.untold.is_some();
+        let untold = self.untold.is_some();
         let ends = |text: &[u8]| match control(text) {
-            Some(Control::Commit) => !unknowing,
+            Some(Control::Commit) => !untold,
             Some(Control::Rollback) => true,
             _ => false,
         };
         let named = |name: &[u8]| self.names.get(name).is_some_and(|statement| ends(statement.query()));
+        let mut doomed = self.doomed.unwrap_or_default();
         let allowed = match kind {
-            tag::PARSE => c_string(body).is_some_and(|(_, rest)| ends(query_text(rest))),
+            tag::PARSE => Parse::view(body)
+                .is_some_and(|parse| ends(parse.query) && !self.names.contains_key(parse.name)),
             tag::BIND => BindNames::view(body).is_some_and(|names| doomed.ends || named(names.statement)),
             tag::DESCRIBE => doomed.ends && matches!(Target::view(body), Some(Target::Portal(_))),
             tag::CLOSE => true,
@@ -189,17 +177,29 @@ impl Machine {
             return self.refuse_doomed(down, false);
         }
         match kind {
-            tag::PARSE => answer(down, |out| out.extend_from_slice(&write::PARSE_COMPLETE)),
+            tag::PARSE => {
+                match Parse::view(body) {
+                    Some(parse) if parse.name.is_empty() => drop(self.unnamed.replace(parse.rest)),
+                    Some(parse) => {
+                        drop(self.names.insert(parse.name.into(), self.texts.intern(parse.rest)));
+                    }
+                    None => {}
+                }
+                answer(down, |out| out.extend_from_slice(&write::PARSE_COMPLETE));
+            }
             tag::BIND => answer(down, |out| out.extend_from_slice(b"2\0\0\0\x04")),
             tag::DESCRIBE => answer(down, |out| out.extend_from_slice(b"n\0\0\0\x04")),
             tag::CLOSE => {
-                if let Some(Target::Statement(name)) = Target::view(body) {
-                    self.names.remove(name);
+                match Target::view(body) {
+                    Some(Target::Statement(b"")) => self.unnamed.clear(),
+                    Some(Target::Statement(name)) => drop(self.names.remove(name)),
+                    Some(Target::Portal(_)) | None => {}
                 }
                 answer(down, |out| out.extend_from_slice(&write::CLOSE_COMPLETE));
             }
             _ => {
                 doomed.ended = true;
+                self.untold = None;
                 answer(down, |out| write::command_complete(out, b"ROLLBACK"));
             }
         }
@@ -208,12 +208,7 @@ impl Machine {
     }
 
     fn refuse_doomed(&mut self, down: &mut impl Sink, ready: bool) {
-        let message = "current transaction is aborted, commands ignored until end of transaction block";
-        let untold = self.doomed.as_mut().and_then(|doomed| doomed.untold.take());
-        let report = untold.map_or_else(
-            || Report::new(Severity::Error, code::IN_FAILED_SQL_TRANSACTION, message),
-            |untold| *untold,
-        );
+        let report = self.untold.take().map_or_else(aborted, |report| *report);
         answer(down, |out| {
             report.write(out);
             if ready {
@@ -221,4 +216,10 @@ impl Machine {
             }
         });
     }
+}
+
+/// PostgreSQL's refusal in a failed transaction.
+pub(crate) fn aborted() -> Report {
+    let message = "current transaction is aborted, commands ignored until end of transaction block";
+    Report::new(Severity::Error, code::IN_FAILED_SQL_TRANSACTION, message)
 }

@@ -5,6 +5,7 @@ use crate::machine::{MAX_PREPARED, Machine, Verdict, answer};
 use crate::pending::{Fate, Kind, Owed, Undo};
 use crate::pin::Pin;
 use crate::prepared::{SERVER_PREFIX, Statement};
+use crate::server::Known;
 use crate::step::{Halt, Sink};
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::{HEADER_LEN, Header, c_string};
@@ -31,7 +32,7 @@ impl Machine {
             return Verdict::Stop(Halt::Server(self.extended_demand(frame, body)));
         }
         self.prelude(up);
-        self.close_evicted(up);
+        self.open_batch(frame.tag, body, up);
         self.batch = true;
         match frame.tag {
             tag::PARSE => self.parse(frame, body, up, down),
@@ -67,33 +68,45 @@ impl Machine {
         }
     }
 
-    pub(crate) fn sync(&mut self, frame: Header, up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+    pub(crate) fn sync(&mut self, up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
         if self.copy_in {
             // The server would ignore it while it copies.
             return Verdict::Skip;
         }
         self.discard = false;
-        if self.server.is_none() && frame.total > HEADER_LEN {
-            // Malformed: a server says so in its own words.
-            return Verdict::Stop(Halt::Server(self.demand(b"")));
-        }
         if self.server.is_none() {
             let status = self.status;
             answer(down, |out| write::ready(out, status));
             return Verdict::Skip;
         }
         self.prelude(up);
+        self.batches += 1;
         self.batch = false;
         self.owe(Kind::Sync);
         Verdict::Pass
     }
 
-    /// Statements that made room for others are closed before a new batch, never within the one that might still use them.
-    fn close_evicted(&mut self, up: &mut impl Sink) {
-        if self.batch || !self.owed.is_empty() {
+    /// Before a new batch, where nothing can fail before it: statements that made room for others are closed, never within the batch that might still use
+    /// them; and another session's unnamed statement, unless the batch begins with replacing it, because any later request may be skipped after an error.
+    fn open_batch(&mut self, kind: u8, body: &[u8], up: &mut impl Sink) {
+        if self.batch {
             return;
         }
         let Some(server) = self.server.as_mut() else { return };
+        let replaced = match kind {
+            tag::PARSE => body.first() == Some(&0),
+            tag::BIND => BindNames::view(body).is_some_and(|names| names.statement.is_empty()),
+            tag::DESCRIBE => Target::view(body) == Some(Target::Statement(b"")),
+            _ => false,
+        };
+        if !replaced && server.unnamed.is_some_and(|(owner, _)| owner != self.id) {
+            server.unnamed = None;
+            up.compose(|out| write::close_statement(out, b""));
+            self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
+        }
+        if server.evicted.is_empty() {
+            return;
+        }
         for id in std::mem::take(&mut server.evicted) {
             let name = format!("pgherd_{id}");
             up.compose(|out| write::close_statement(out, name.as_bytes()));
@@ -104,16 +117,7 @@ impl Machine {
     /// Close of a statement: the server keeps its copy for others, so we answer it.
     fn close_here(&mut self, body: &[u8], down: &mut impl Sink) -> bool {
         let Some(Target::Statement(name)) = Target::view(body) else { return false };
-        // A pinned server may have a statement that was prepared there under the client's own name (by SQL, or too large to be remembered).
-        let theirs = !name.starts_with(SERVER_PREFIX) && !self.names.contains_key(name);
-        if theirs && !name.is_empty() && self.pin.is_some() && self.server.is_some() {
-            return false;
-        }
         let undo = if name.is_empty() {
-            if let Some(server) = self.server.as_mut().filter(|server| server.unnamed == Some((self.id, 0))) {
-                // One too large to be remembered: nobody's from now on, so that it is closed before the next use.
-                server.unnamed = Some((0, 0));
-            }
             self.unnamed.clear();
             Undo::Nothing
         } else {
@@ -183,18 +187,23 @@ impl Machine {
         self.names.insert(view.name.into(), statement.clone());
         let undo = Undo::Named(view.name.into());
         let Some(server) = self.server.as_mut() else { return Verdict::Skip };
-        let known = server.knows(statement.id, self.limits.max_prepared_statements);
-        if known && self.status != Status::Failed {
+        let limit = self.limits.max_prepared_statements;
+        let known = server.knows(statement.id, limit, self.batches);
+        if known == Known::Yes && self.status != Status::Failed {
             self.fake(Kind::Parse, undo, down);
             return Verdict::Skip;
         }
+        if known != Known::No {
+            // In a failed transaction the server must refuse it; but that may have ended by the time this arrives.
+            self.close_first(&statement, up);
+        }
         up.compose(|out| write::parse(out, &statement.name, view.rest));
-        if !known {
-            server.learn(statement.id, self.limits.max_prepared_statements);
+        if let Some(server) = self.server.as_mut() {
+            server.learn(statement.id, limit, self.batches);
         }
         let owed = self.owe(Kind::Parse);
         owed.undo = undo;
-        owed.learned = Some(statement).filter(|_| !known);
+        owed.learned = Some(statement);
         Verdict::Skip
     }
 
@@ -232,11 +241,7 @@ impl Machine {
     /// transaction fails as it must, and `report` takes the place of the server's words.
     fn refuse(&mut self, kind: Kind, report: Report, frame: Header, up: &mut impl Sink) -> Verdict {
         debug_assert!(frame.total > 0);
-        up.compose(|out| match kind {
-            // A failed transaction refuses a Parse before it looks at names.
-            Kind::Parse => write::parse(out, b"pgherd_refused", b"SELECT pgherd_refused\0\0\0"),
-            _ => write::describe_statement(out, b"pgherd_refused"),
-        });
+        up.compose(|out| write::describe_statement(out, b"pgherd_refused"));
         self.owe(kind).instead = Some(Box::new(report));
         Verdict::Skip
     }
@@ -309,14 +314,23 @@ impl Machine {
     fn ensure(&mut self, statement: &Arc<Statement>, up: &mut impl Sink) {
         let Some(server) = self.server.as_mut() else { return };
         let limit = self.limits.max_prepared_statements;
-        if server.knows(statement.id, limit) {
-            return;
+        match server.knows(statement.id, limit, self.batches) {
+            Known::Yes => return,
+            Known::Perhaps => self.close_first(statement, up),
+            Known::No => {}
         }
-        server.learn(statement.id, limit);
+        let Some(server) = self.server.as_mut() else { return };
+        server.learn(statement.id, limit, self.batches);
         up.compose(|out| write::parse(out, &statement.name, &statement.rest));
         let mut owed = Owed::new(Kind::Parse, Fate::Swallow);
         owed.learned = Some(statement.clone());
         self.owed.push(owed);
+    }
+
+    /// Whether the server has the statement is not known yet: it is closed (which never fails) to be prepared anew.
+    fn close_first(&mut self, statement: &Statement, up: &mut impl Sink) {
+        up.compose(|out| write::close_statement(out, &statement.name));
+        self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
     }
 
     /// Makes the server's unnamed statement this session's, or none when the session has none: another client's must never be used.
@@ -329,13 +343,13 @@ impl Machine {
         if serial == 0 {
             if server.unnamed.take().is_some() {
                 up.compose(|out| write::close_statement(out, b""));
-                self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
+                self.owed.push(Owed::new(Kind::Close, Fate::Swallow)).undo = Undo::Slot;
             }
             return;
         }
         server.unnamed = Some((self.id, serial));
         let rest = &self.unnamed.rest;
         up.compose(|out| write::parse(out, b"", rest));
-        self.owed.push(Owed::new(Kind::Parse, Fate::Swallow));
+        self.owed.push(Owed::new(Kind::Parse, Fate::Swallow)).undo = Undo::Slot;
     }
 }

@@ -61,8 +61,10 @@ pub struct Machine {
     pub(crate) down: Flow,
     /// An error came: the client's messages are dropped until its Sync.
     pub(crate) discard: bool,
-    /// Extended requests went out since the last Sync (or Query, or FunctionCall): their transaction is open although nothing may be owed.
+    /// Extended requests went out since the last Sync.
     pub(crate) batch: bool,
+    /// How many Syncs went out: the number of the present batch.
+    pub(crate) batches: u64,
     /// The server is in COPY IN.
     pub(crate) copy_in: bool,
     /// A BEGIN that was answered but not sent.
@@ -94,6 +96,8 @@ pub struct Machine {
     /// The server said it is going away; its words.
     pub(crate) fatal: Option<Box<[u8]>>,
     pub(crate) doomed: Option<crate::doomed::Doomed>,
+    /// Why the block is lost, while the client was not told.
+    pub(crate) untold: Option<Box<Report>>,
     /// The message at the front gets this answer and no server.
     pub(crate) refusal: Option<Box<Report>>,
 }
@@ -113,6 +117,7 @@ impl Machine {
             down: Flow::default(),
             discard: false,
             batch: false,
+            batches: 0,
             copy_in: false,
             begin: None,
             begun: None,
@@ -132,6 +137,7 @@ impl Machine {
             relayed: false,
             fatal: None,
             doomed: None,
+            untold: None,
             refusal: None,
         }
     }
@@ -202,6 +208,11 @@ impl Machine {
     /// A frame to the client is half-way: nothing else may be put into its stream.
     pub fn is_mid_reply(&self) -> bool {
         self.down.left > 0 && !self.down.skip
+    }
+
+    /// A message to the server is half-way: nothing else may be put into its stream.
+    pub fn is_mid_request(&self) -> bool {
+        self.up.left > 0 && !self.up.skip
     }
 
     /// The session's settings as they are now.
@@ -275,7 +286,7 @@ impl Machine {
             _ if self.refusal.is_some() => self.refused_request(frame, body, down),
             _ if self.doomed.is_some() => self.doomed_request(frame, body, down),
             tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => self.copy_message(frame.tag),
-            tag::SYNC => self.sync(frame, up, down),
+            tag::SYNC => self.sync(up, down),
             tag::FLUSH if self.copy_in || !self.batch || self.discard => Verdict::Skip,
             tag::FLUSH => Verdict::Pass,
             // Any other message makes a copy fail and is lost with it: the server says so, and owes nothing for it.
@@ -323,16 +334,19 @@ impl Machine {
         if let (Some(statement), Some(server)) = (&owed.learned, self.server.as_mut()) {
             server.forget(statement.id);
         }
+        if owed.kind == Kind::Query || matches!(owed.undo, Undo::Slot | Undo::Unnamed(_)) {
+            // What is there now is this session's, but none that it could name.
+            if let Some(server) = self.server.as_mut() {
+                server.unnamed = Some((self.id, u64::MAX));
+            }
+        }
         match owed.undo {
-            Undo::Nothing => {}
+            Undo::Nothing | Undo::Slot => {}
             Undo::Named(name) => {
                 self.names.remove(&name);
             }
             Undo::Unnamed(serial) => {
                 self.unnamed.undo(serial);
-                if let Some(server) = self.server.as_mut() {
-                    server.unnamed = None;
-                }
             }
             Undo::Closed(name, statement) => {
                 self.names.insert(name, statement);

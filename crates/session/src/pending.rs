@@ -53,6 +53,8 @@ pub enum Undo {
     Named(Box<[u8]>),
     /// A Parse with this serial replaced the unnamed statement.
     Unnamed(u64),
+    /// A request of ours was to change the server's unnamed statement.
+    Slot,
     /// A Close took this name away.
     Closed(Box<[u8]>, Arc<Statement>),
 }

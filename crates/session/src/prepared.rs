@@ -99,7 +99,17 @@ impl Unnamed {
         if self.serial == serial {
             std::mem::swap(&mut self.rest, &mut self.previous);
             self.serial = std::mem::take(&mut self.previous_serial);
+        } else if self.previous_serial == serial {
+            self.previous_serial = 0;
         }
+    }
+
+    /// The Parse with this serial failed: it is gone, and what was before it.
+    pub fn fail(&mut self, serial: u64) {
+        if self.serial == serial {
+            self.clear();
+        }
+        self.previous_serial = 0;
     }
 
     /// There is no unnamed statement any more.
@@ -146,5 +156,16 @@ mod tests {
         assert_eq!((unnamed.serial, &unnamed.rest[..]), (first, &b"a"[..]));
         unnamed.undo(second);
         assert_eq!(unnamed.serial, first);
+    }
+
+    #[test]
+    fn a_failed_parse_leaves_a_later_one_alone() {
+        let mut unnamed = Unnamed::default();
+        let failed = unnamed.replace(b"a");
+        let later = unnamed.replace(b"b");
+        unnamed.fail(failed);
+        assert_eq!((unnamed.serial, &unnamed.rest[..]), (later, &b"b"[..]));
+        unnamed.undo(later);
+        assert_eq!(unnamed.serial, 0);
     }
 }

@@ -105,7 +105,12 @@ impl Machine {
             (Kind::DescribeStatement | Kind::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => true,
             _ => return Err(unexpected),
         };
-        if done && let Some(statement) = self.owed.pop().and_then(|owed| owed.learned) {
+        if done
+            && let Some(owed) = self.owed.pop()
+            && let Some(statement) = owed.learned
+            && let Some(server) = self.server.as_mut()
+        {
+            server.confirm(statement.id);
             statement.prove(self.settings.digest());
         }
         Ok(delivery)
@@ -172,14 +177,21 @@ impl Machine {
         };
         // In a failed transaction the server's own refusal comes first, as it would in a direct connection.
         let aborted = Fields::view(body).sqlstate() == Some(code::IN_FAILED_SQL_TRANSACTION.as_bytes());
-        let instead = head.instead.take().filter(|_| !aborted);
-        if let Undo::Unnamed(_) = head.undo {
-            // This Parse ran: it dropped the old unnamed statement before it failed (documentation, chapter 55.2.3).
+        let mut instead = head.instead.take().filter(|_| !aborted);
+        if head.kind == Kind::Parse && self.status == Status::Failed && instead.is_some() {
+            // PostgreSQL looks at the transaction before it looks for a statement of the same name.
+            instead = Some(Box::new(crate::doomed::aborted()));
+        }
+        if let Undo::Unnamed(serial) = head.undo {
+            // This Parse ran: it dropped the old unnamed statement before it failed (documentation, chapter 55.2.3). A later one may be on its way.
             head.undo = Undo::Nothing;
-            self.unnamed.clear();
-            if let Some(server) = self.server.as_mut() {
+            self.unnamed.fail(serial);
+            if let Some(server) = self.server.as_mut().filter(|s| s.unnamed == Some((self.id, serial))) {
                 server.unnamed = None;
             }
+        }
+        if let (Some(statement), Some(server)) = (&head.learned, self.server.as_mut()) {
+            server.failed(statement.id);
         }
         match (head.kind, head.fate) {
             (Kind::Query, Fate::Swallow) => return Err(Broken::Preparation(body.into())),

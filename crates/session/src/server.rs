@@ -25,6 +25,25 @@ impl Hasher for NumberHasher {
     }
 }
 
+/// Whether a statement is prepared on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Yes,
+    /// Its Parse is on its way in an earlier batch, which may fail before it comes to it.
+    Perhaps,
+    No,
+}
+
+/// A Parse on its way.
+#[derive(Debug)]
+struct Unsure {
+    id: u64,
+    /// Number of its batch.
+    batch: u64,
+    /// An earlier Parse of the same statement succeeded: should this one (and the Close before it) never run, the statement is still there.
+    stood: bool,
+}
+
 /// State of one server connection.
 #[derive(Debug, Default)]
 pub struct ServerState {
@@ -36,29 +55,43 @@ pub struct ServerState {
     pub dirty: Option<Pin>,
     statements: HashMap<u64, u64, BuildHasherDefault<NumberHasher>>,
     clock: u64,
+    /// Statements whose Parse was not answered yet, oldest first: when an earlier request of its batch fails, it never runs.
+    unsure: Vec<Unsure>,
     /// Statements to be closed before the next batch.
     pub(crate) evicted: Vec<u64>,
 }
 
 impl ServerState {
-    /// Is this statement prepared there? Counts as a use. With more than `limit` statements the one unused for the longest time is marked to be closed.
-    pub(crate) fn knows(&mut self, id: u64, limit: usize) -> bool {
+    /// Is this statement prepared there, for a use in batch number `batch`? Counts as a use. With more than `limit` statements the one unused for the longest
+    /// time is marked to be closed.
+    pub(crate) fn knows(&mut self, id: u64, limit: usize, batch: u64) -> Known {
         self.clock += 1;
         if let Some(used) = self.statements.get_mut(&id) {
             *used = self.clock;
-            return true;
+        } else if let Some(at) = self.evicted.iter().position(|evicted| *evicted == id) {
+            // Marked to be closed, but still there: preparing it again would be refused as a duplicate.
+            self.evicted.swap_remove(at);
+            self.insert(id, limit);
+        } else {
+            return Known::No;
         }
-        // Marked to be closed, but still there: preparing it again would be refused as a duplicate.
-        let Some(at) = self.evicted.iter().position(|evicted| *evicted == id) else { return false };
-        self.evicted.swap_remove(at);
-        self.learn(id, limit);
-        true
+        let latest = self.unsure.iter().rev().find(|unsure| unsure.id == id);
+        match latest {
+            Some(unsure) if unsure.batch != batch => Known::Perhaps,
+            _ => Known::Yes,
+        }
     }
 
-    /// A Parse of this statement is on its way. When there are more than `limit`, the one that was not used for the longest time is marked to be
-    /// closed before the next batch (the present one may still use it).
-    pub(crate) fn learn(&mut self, id: u64, limit: usize) {
+    /// A Parse of this statement is on its way in batch number `batch`. When there are more than `limit`, the one that was not used for the longest time is
+    /// marked to be closed before the next batch (the present one may still use it).
+    pub(crate) fn learn(&mut self, id: u64, limit: usize, batch: u64) {
         self.clock += 1;
+        let stood = self.statements.contains_key(&id) && self.unsure.iter().all(|unsure| unsure.id != id);
+        self.unsure.push(Unsure { id, batch, stood });
+        self.insert(id, limit);
+    }
+
+    fn insert(&mut self, id: u64, limit: usize) {
         self.statements.insert(id, self.clock);
         while self.statements.len() > limit.max(1) {
             let oldest =
@@ -70,16 +103,44 @@ impl ServerState {
         }
     }
 
-    /// The Parse failed or never ran.
+    /// The oldest Parse of this statement that was on its way has succeeded.
+    pub(crate) fn confirm(&mut self, id: u64) {
+        self.resolve(id, true);
+    }
+
+    /// The oldest Parse of this statement that was on its way never ran; an earlier one may have, or a later one may yet.
     pub(crate) fn forget(&mut self, id: u64) {
-        self.statements.remove(&id);
-        self.evicted.retain(|evicted| *evicted != id);
+        if !self.resolve(id, false) {
+            self.statements.remove(&id);
+            self.evicted.retain(|evicted| *evicted != id);
+        }
+    }
+
+    /// The oldest Parse of this statement that was on its way ran and failed, after a Close if there was an earlier one.
+    pub(crate) fn failed(&mut self, id: u64) {
+        if let Some(first) = self.unsure.iter_mut().find(|unsure| unsure.id == id) {
+            first.stood = false;
+        }
+    }
+
+    /// Takes the oldest off; false when nothing says any more that the statement is there.
+    fn resolve(&mut self, id: u64, ran: bool) -> bool {
+        let Some(at) = self.unsure.iter().position(|unsure| unsure.id == id) else { return ran };
+        let stands = self.unsure.remove(at).stood || ran;
+        match self.unsure.iter_mut().find(|unsure| unsure.id == id) {
+            Some(next) => {
+                next.stood = stands;
+                true
+            }
+            None => stands,
+        }
     }
 
     /// DISCARD ALL or DEALLOCATE ALL happened.
     pub(crate) fn forget_all(&mut self) {
         self.statements.clear();
         self.evicted.clear();
+        self.unsure.clear();
         self.unnamed = None;
     }
 
@@ -98,27 +159,54 @@ impl ServerState {
 mod tests {
     use super::*;
 
+    fn knowing(limit: usize, ids: std::ops::RangeInclusive<u64>) -> ServerState {
+        let mut server = ServerState::default();
+        ids.for_each(|id| {
+            server.learn(id, limit, 1);
+            server.confirm(id);
+        });
+        server
+    }
+
     #[test]
     fn the_least_recently_used_goes_first() {
-        let mut server = ServerState::default();
-        for id in 1..=3 {
-            server.learn(id, 3);
-        }
-        assert!(server.knows(1, 3));
-        server.learn(4, 3);
+        let mut server = knowing(3, 1..=3);
+        assert_eq!(server.knows(1, 3, 1), Known::Yes);
+        server.learn(4, 3, 1);
         assert_eq!(server.evicted, [2]);
-        assert!(!server.knows(5, 3));
+        assert_eq!(server.knows(5, 3, 1), Known::No);
         assert_eq!(server.statement_count(), 3);
     }
 
     #[test]
     fn what_is_still_to_be_closed_is_still_known() {
-        let mut server = ServerState::default();
-        (1..=3).for_each(|id| server.learn(id, 2));
+        let mut server = knowing(2, 1..=3);
         assert_eq!(server.evicted, [1]);
-        assert!(server.knows(1, 2));
+        assert_eq!(server.knows(1, 2, 1), Known::Yes);
         assert_eq!((&server.evicted[..], server.statement_count()), (&[2][..], 2));
         server.forget(2);
-        assert!(server.evicted.is_empty() && !server.knows(2, 2));
+        assert_eq!((server.evicted.len(), server.knows(2, 2, 1)), (0, Known::No));
+    }
+
+    #[test]
+    fn an_unanswered_parse_counts_within_its_batch_only() {
+        let mut server = ServerState::default();
+        server.learn(1, 2, 1);
+        assert_eq!((server.knows(1, 2, 1), server.knows(1, 2, 2)), (Known::Yes, Known::Perhaps));
+        server.learn(1, 2, 2);
+        assert_eq!(server.knows(1, 2, 2), Known::Yes);
+        // The first never ran, the second did.
+        server.forget(1);
+        server.confirm(1);
+        assert_eq!(server.knows(1, 2, 3), Known::Yes);
+        // The first ran, the second never did; then one that failed.
+        (4..=5).for_each(|batch| server.learn(1, 2, batch));
+        server.confirm(1);
+        server.forget(1);
+        assert_eq!(server.knows(1, 2, 6), Known::Yes);
+        server.learn(1, 2, 7);
+        server.failed(1);
+        server.forget(1);
+        assert_eq!(server.knows(1, 2, 8), Known::No);
     }
 }

@@ -4,7 +4,6 @@ use crate::app::entrance::{self, Entrance};
 use crate::app::faces::Faces;
 use crate::app::keeper::{Keeper, max_servers};
 use crate::app::{House, plan};
-use crate::cli::run;
 use crate::config::file;
 use crate::config::reload;
 use crate::config::settings::node::Node;
@@ -198,13 +197,13 @@ async fn reload_now(house: &Arc<House>, entrance: &Entrance) -> Result<(), crate
     let env = crate::config::environment::Environment::of_process();
     let loaded = match file::load(house.path.as_deref(), &env) {
         Ok(loaded) => loaded,
-        Err(report) => {
-            run::tell(&report);
-            let faults = std::io::Error::other("the settings have faults");
-            return Err(crate::app::StartError::Io("reload".into(), faults));
-        }
+        Err(report) => return Err(crate::app::StartError::Faults(report.render())),
     };
-    run::tell(&loaded.report);
+    // Through the log, not beside it: whoever reads it may expect JSON.
+    let warnings = loaded.report.render();
+    if !warnings.is_empty() {
+        tracing::warn!(warnings, "the settings are doubtful");
+    }
     let (old, new) = (house.settings.read().clone(), Arc::new(loaded.settings));
     let changes = reload::compare(&old, &new);
     for change in &changes {

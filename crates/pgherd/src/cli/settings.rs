@@ -4,6 +4,7 @@ use crate::cli::output::{data, say};
 use crate::cli::run::{load, tell};
 use crate::cli::{ConfigCommand, FileArg, Format, exit};
 use crate::config::key::Default;
+use crate::config::source::Place;
 use crate::config::value::{self, Raw};
 use crate::config::values::Values;
 use crate::config::{doc, sample, schema, show};
@@ -59,6 +60,11 @@ fn later(values: &Values) -> Option<String> {
                 Default::Is(text) => value::read(key.kind, &Raw::Plain(text.to_string())).ok(),
                 Default::Unset { .. } | Default::Required(_) => None,
             };
+            // A URL in the environment says some keys by itself.
+            if matches!(instance.place_of(key.name), Place::Env(variable) if !variable.starts_with("PGHERD__"))
+            {
+                continue;
+            }
             let name = format!("{}.{}", instance.section.name, key.name);
             if usual.as_ref() != setting.map(|setting| &setting.value) && !keys.contains(&name) {
                 keys.push(name);

@@ -52,14 +52,39 @@ impl Unit {
         }
     }
 
-    /// True when more can be sent before its answer was read.
+    /// True when its answer need not be read before more is sent.
     pub(crate) fn pipelines(&self) -> bool {
         matches!(self, Unit::Simple(_) | Unit::Batch(_))
+    }
+
+    /// True when nothing pipelined behind it depends on whether all of it ran. What a name means to later batches while it is not known whether the batch that
+    /// gave or took it failed is decided when they are sent; PostgreSQL would decide later.
+    pub(crate) fn may_be_followed(&self) -> bool {
+        let names = |op: &Op| matches!(op, Op::Parse { name, .. } | Op::Close { name } if !name.is_empty());
+        match self {
+            Unit::Simple(_) => true,
+            Unit::Batch(ops) => !ops.iter().any(names),
+            Unit::Flushed(_) | Unit::CopyIn(..) => false,
+        }
     }
 }
 
 fn ops_bytes(ops: &[Op]) -> Vec<u8> {
     ops.iter().flat_map(|op| op.bytes(true)).collect()
+}
+
+/// A session remembers one unnamed statement before the present one. A batch that uses the old one and then replaces it twice could not be run again.
+fn keep_within_memory(ops: &mut Vec<Op>) {
+    let unnamed = |op: &Op| match op {
+        Op::Parse { name, .. } | Op::Bind { name, .. } | Op::Describe { name } => name.is_empty(),
+        _ => false,
+    };
+    let uses_old = ops.iter().find(|op| unnamed(op)).is_some_and(|op| !matches!(op, Op::Parse { .. }));
+    let parses = ops.iter().enumerate().filter(|(_, op)| unnamed(op) && matches!(op, Op::Parse { .. }));
+    let second = parses.map(|(at, _)| at).nth(1);
+    if let (true, Some(second)) = (uses_old, second) {
+        ops.truncate(second);
+    }
 }
 
 /// Draws units; every tag begins with the client's own name.
@@ -144,6 +169,7 @@ impl Muse {
                 _ => {}
             }
         }
+        keep_within_memory(&mut ops);
         ops
     }
 

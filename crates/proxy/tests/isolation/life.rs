@@ -46,6 +46,8 @@ pub(crate) struct Ear {
     pub(crate) losses: u64,
     /// It asked for a cancel some time.
     pub(crate) cancels: bool,
+    /// It broke off, perhaps in the middle of a message.
+    pub(crate) over: bool,
     /// The statement that the portal is bound to; inner `None` when that is not known.
     portal: Option<Option<String>>,
     parameter: String,
@@ -62,6 +64,7 @@ impl Ear {
             steps: 0,
             losses: 0,
             cancels: false,
+            over: false,
             portal: None,
             parameter: String::new(),
             heard: Vec::new(),
@@ -129,7 +132,6 @@ impl Ear {
             let right = match expect {
                 Expect::Tag(expected) => tag == *expected,
                 Expect::Row(columns) => tag == b'D' && values(&body) == *columns,
-                Expect::OwnRow => tag == b'D' && values(&body).iter().all(|value| self.owns(value)),
                 Expect::Data(line) => tag == b'd' && body == line.as_bytes(),
                 Expect::Done(done) => tag == b'C' && text(&body).0 == *done,
                 Expect::Error(_) => false,
@@ -150,9 +152,6 @@ impl Ear {
             Unit::Simple(texts) => {
                 soul.unnamed = Unnamed::Unsure;
                 if texts.is_empty() {
-                    let empty =
-                        if soul.status == b'E' { Expect::Error(&["25P02"]) } else { Expect::Tag(b'I') };
-                    // An empty query is answered in a failed block, too; by a lost one it is refused.
                     // Answered in a failed block, too; in a lost one it is refused.
                     return match self.next(stream).await? {
                         (b'I', _) => Ok(Outcome::Done),
@@ -325,16 +324,19 @@ impl Ear {
         (began, start): (u8, Soul),
         outcome: Outcome,
     ) -> Result<(), End> {
+        let (mut tag, mut body) = self.next(stream).await?;
+        let late = tag == b'E' && LOSSES.contains(&&*field(&body, b'C'));
+        if late {
+            // The server died after its last row, or while nothing was asked of it.
+            self.losses += 1;
+            (tag, body) = self.next(stream).await?;
+        }
         match outcome {
+            Outcome::Lost => soul.lose(began, start, body[0]),
+            _ if late => soul.lose(began, start, body[0]),
             Outcome::Done => soul.finish(false),
             Outcome::Failed => soul.finish(true),
-            Outcome::Lost => {
-                let (names, unnamed) = (std::mem::take(&mut soul.names), Unnamed::Unsure);
-                *soul = Soul { names, unnamed, ..start };
-                soul.status = if began == b'I' { b'I' } else { b'E' };
-            }
         }
-        let (tag, body) = self.next(stream).await?;
         assert!(
             tag == b'Z' && body[0] == soul.status,
             "{}: ready {} but {}",
@@ -350,7 +352,8 @@ impl Life {
     /// Some units, one after the other or pipelined; an error ends the life.
     pub(crate) async fn act(&mut self) -> Result<(), End> {
         let mut units = vec![self.muse.unit()];
-        while units[0].pipelines() && units.len() < 5 && self.muse.random.one_in(2) {
+        while units.last().is_some_and(Unit::may_be_followed) && units.len() < 5 && self.muse.random.one_in(2)
+        {
             let next = self.muse.unit();
             if next.pipelines() {
                 units.push(next);
@@ -383,13 +386,17 @@ impl Life {
             }
             Ok(None)
         };
-        let (outcome, spoken) = {
+        // An error may be heard before all was said; half a message must not stay behind.
+        let (outcome, mut to) = {
             tokio::pin!(speak, listen);
-            let mut spoken = None;
+            let (mut heard, mut spoken) = (None, None);
             loop {
+                if let (Some(_), Some(_)) = (&heard, &spoken) {
+                    break (heard.flatten(), spoken);
+                }
                 tokio::select! {
                     biased;
-                    heard = &mut listen => break (heard?, spoken),
+                    outcome = &mut listen, if heard.is_none() => heard = Some(outcome?),
                     to = &mut speak, if spoken.is_none() => {
                         if cut.is_some() {
                             return Err(End::Left);
@@ -399,13 +406,13 @@ impl Life {
                 }
             }
         };
-        let (Some(outcome), Some(mut to)) = (outcome, spoken) else { return Ok(()) };
-        send(&mut to, &sync(), &mut Random::new(1)).await;
+        let (Some(outcome), Some(to)) = (outcome, to.as_mut()) else { return Ok(()) };
+        send(to, &sync(), &mut Random::new(1)).await;
         ear.hears_ready(&mut from, soul, start, outcome).await
     }
 
     pub(crate) async fn leave(mut self) {
-        if self.muse.random.one_in(2) {
+        if !self.ear.over && self.muse.random.one_in(2) {
             let _ = self.stream.write_all(&terminate()).await;
         }
     }

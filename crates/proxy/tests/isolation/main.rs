@@ -131,9 +131,12 @@ async fn live(stage: Arc<Stage>, me: String, mut random: Random, cancels: bool) 
             };
             match acted {
                 Ok(Ok(())) => {}
-                Ok(Err(End::Left | End::Ended)) => break,
+                Ok(Err(End::Left | End::Ended)) => {
+                    life.ear.over = true;
+                    break;
+                }
                 Err(panic) => {
-                    let story = &life.ear.heard[life.ear.heard.len().saturating_sub(60)..];
+                    let story = &life.ear.heard[life.ear.heard.len().saturating_sub(24)..];
                     eprintln!("{name}: {story:#?}");
                     std::panic::resume_unwind(panic);
                 }

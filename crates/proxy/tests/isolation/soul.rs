@@ -20,8 +20,6 @@ pub(crate) enum Expect {
     Tag(u8),
     /// DataRow with these columns.
     Row(Vec<String>),
-    /// One column that begins with the client's name, or with "any".
-    OwnRow,
     /// CopyData.
     Data(String),
     /// CommandComplete.
@@ -142,6 +140,17 @@ impl Soul {
                     false => self.settings.insert(name, value),
                 };
             }
+        }
+    }
+
+    /// The server was lost in a unit that began like `start`; what the client learned of names before that stays. A block stays open and failed, unless the lost
+    /// unit was its end.
+    pub(crate) fn lose(&mut self, began: u8, start: Soul, told: u8) {
+        let names = std::mem::take(&mut self.names);
+        *self = Soul { names, unnamed: Unnamed::Unsure, ..start };
+        self.status = if began == b'I' || told == b'I' { b'I' } else { b'E' };
+        if self.status == b'I' {
+            self.end(false);
         }
     }
 

@@ -101,6 +101,7 @@ impl Backend {
                     self.ready().await?;
                 }
                 _ if self.skips => {}
+                b'Q' if !body.ends_with(b"\0") => return Err(Over),
                 b'Q' => self.simple(&text(&body).0).await?,
                 b'H' => self.flush().await?,
                 b'd' | b'c' | b'f' => {}
@@ -151,12 +152,11 @@ impl Backend {
     }
 
     async fn ready(&mut self) -> Result<(), Over> {
-        for name in ["application_name"] {
-            let value = self.settings.get(name).cloned().unwrap_or_default();
-            if *self.reported.entry(name.into()).or_default() != value {
-                self.out.extend(frame(b'S', &[c_str(name), c_str(&value)].concat()));
-                self.reported.insert(name.into(), value);
-            }
+        let name = "application_name";
+        let value = self.settings.get(name).cloned().unwrap_or_default();
+        if *self.reported.entry(name.into()).or_default() != value {
+            self.out.extend(frame(b'S', &[c_str(name), c_str(&value)].concat()));
+            self.reported.insert(name.into(), value);
         }
         self.out.extend(frame(b'Z', &[self.status]));
         self.flush().await
@@ -212,6 +212,10 @@ impl Backend {
     }
 
     async fn extended(&mut self, tag: u8, body: &[u8]) -> Result<Ran, Over> {
+        if !body.ends_with(b"\0") && matches!(tag, b'P' | b'B' | b'C' | b'D' | b'E') && !body.contains(&0) {
+            // Half a message, completed by a Terminate: its client means to leave.
+            return Err(Over);
+        }
         let (first, rest) = text(if tag == b'D' || tag == b'C' { &body[1..] } else { body });
         match tag {
             b'P' => return Ok(self.parse(first, &text(rest).0)),

@@ -275,7 +275,8 @@ impl Stage {
 
     /// All sessions must have ended, without a panic, on either side.
     pub async fn assert_sound(&self) {
-        for session in std::mem::take(&mut *self.sessions.lock()) {
+        let sessions = std::mem::take(&mut *self.sessions.lock());
+        for session in sessions {
             let ended = tokio::time::timeout(Duration::from_secs(600), session).await;
             ended.expect("a session ends when its client leaves").expect("no panic");
         }

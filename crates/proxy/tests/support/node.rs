@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use pgherd_net::transport::Transport;
 use pgherd_pool::connect::dialer::{Dialer, Dialing};
 use pgherd_topology::node::Address;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub struct Line {
 struct State {
     manner: Manner,
     fate: Fate,
-    lines: HashMap<i32, (Vec<u8>, Arc<Line>)>,
+    lines: BTreeMap<i32, (Vec<u8>, Arc<Line>)>,
     last: i32,
     most: usize,
     dials: u64,
