@@ -64,11 +64,10 @@ async fn a_lane_full_of_output_is_not_read_for_the_next_header_either() {
             lane.keep();
         }
         let mut total = 0;
-        loop {
-            match std::future::poll_fn(|cx| Poll::Ready(lane.poll_fill(cx, &mut near, 5))).await {
-                Poll::Ready(n) => total += n.unwrap(),
-                Poll::Pending => break,
-            }
+        while let Poll::Ready(n) =
+            std::future::poll_fn(|cx| Poll::Ready(lane.poll_fill(cx, &mut near, 5))).await
+        {
+            total += n.unwrap();
             let undecided = lane.undecided();
             lane.plan().pass(undecided);
         }

@@ -68,12 +68,16 @@ impl Machine {
         }
     }
 
-    pub(crate) fn sync(&mut self, up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+    pub(crate) fn sync(&mut self, frame: Header, up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
         if self.copy_in {
             // The server would ignore it while it copies.
             return Verdict::Skip;
         }
         self.discard = false;
+        if self.server.is_none() && frame.total > HEADER_LEN {
+            // Malformed: a server says so in its own words.
+            return Verdict::Stop(Halt::Server(self.demand(b"")));
+        }
         if self.server.is_none() {
             let status = self.status;
             answer(down, |out| write::ready(out, status));
@@ -117,7 +121,16 @@ impl Machine {
     /// Close of a statement: the server keeps its copy for others, so we answer it.
     fn close_here(&mut self, body: &[u8], down: &mut impl Sink) -> bool {
         let Some(Target::Statement(name)) = Target::view(body) else { return false };
+        // A pinned server may have a statement that was prepared there under the client's own name (by SQL, or too large to be remembered).
+        let theirs = !name.starts_with(SERVER_PREFIX) && !self.names.contains_key(name);
+        if theirs && !name.is_empty() && self.pin.is_some() && self.server.is_some() {
+            return false;
+        }
         let undo = if name.is_empty() {
+            if let Some(server) = self.server.as_mut().filter(|server| server.unnamed == Some((self.id, 0))) {
+                // One too large to be remembered: nobody's from now on, so that it is closed before the next use.
+                server.unnamed = Some((0, 0));
+            }
             self.unnamed.clear();
             Undo::Nothing
         } else {
@@ -241,7 +254,11 @@ impl Machine {
     /// transaction fails as it must, and `report` takes the place of the server's words.
     fn refuse(&mut self, kind: Kind, report: Report, frame: Header, up: &mut impl Sink) -> Verdict {
         debug_assert!(frame.total > 0);
-        up.compose(|out| write::describe_statement(out, b"pgherd_refused"));
+        up.compose(|out| match kind {
+            // A failed transaction refuses a Parse before it looks at names.
+            Kind::Parse => write::parse(out, b"pgherd_refused", b"SELECT pgherd_refused\0\0\0"),
+            _ => write::describe_statement(out, b"pgherd_refused"),
+        });
         self.owe(kind).instead = Some(Box::new(report));
         Verdict::Skip
     }

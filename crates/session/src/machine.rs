@@ -286,7 +286,7 @@ impl Machine {
             _ if self.refusal.is_some() => self.refused_request(frame, body, down),
             _ if self.doomed.is_some() => self.doomed_request(frame, body, down),
             tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => self.copy_message(frame.tag),
-            tag::SYNC => self.sync(up, down),
+            tag::SYNC => self.sync(frame, up, down),
             tag::FLUSH if self.copy_in || !self.batch || self.discard => Verdict::Skip,
             tag::FLUSH => Verdict::Pass,
             // Any other message makes a copy fail and is lost with it: the server says so, and owes nothing for it.

@@ -260,6 +260,9 @@ impl Backend {
         if sql.starts_with("broken") {
             return self.error("42601", sql);
         }
+        if sql == "SELECT pgherd_refused" {
+            return self.error("42703", "column \"pgherd_refused\" does not exist");
+        }
         if self.statements.contains_key(&name) {
             return self.error("42P05", &format!("prepared statement \"{name}\" already exists"));
         }
