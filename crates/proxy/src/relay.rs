@@ -209,8 +209,11 @@ impl Session {
         let undecided = desk.down.undecided();
         desk.down.plan().skip(undecided);
         let untouched = desk.up.can_rewind() && self.machine.can_rewind();
-        // What a replica was asked cannot have changed anything; nor can what is known not to have been committed.
-        if untouched && (replica || stake != Stake::Unknown) && self.reruns < MAX_RERUNS {
+        // What a replica was asked cannot have changed anything; nor can a statement that was only prepared.
+        if untouched
+            && (replica || matches!(stake, Stake::Nothing | Stake::Statement))
+            && self.reruns < MAX_RERUNS
+        {
             self.machine.rewind();
             desk.up.rewind();
             self.want_up = HEADER_LEN;
