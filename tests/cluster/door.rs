@@ -42,7 +42,9 @@ async fn psql(server: &Server, door: Arc<Door>, sets: &[(&str, &str)]) -> (Outpu
     let accept = tokio::spawn(async move {
         loop {
             let (stream, address) = listener.accept().await.unwrap();
-            if let Arrival::Client(admitted) = door.admit(Transport::tcp(stream), Peer::Tcp(address)).await {
+            if let Arrival::Client(admitted) =
+                door.admit(Transport::tcp(stream.into_std().unwrap()).unwrap(), Peer::Tcp(address)).await
+            {
                 return serve(*admitted).await;
             }
         }

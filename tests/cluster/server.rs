@@ -121,6 +121,7 @@ impl Server {
             ssl: Ssl::DISABLED,
             connect_timeout: Duration::from_secs(10),
             keepalive: Keepalive::default(),
+            dialer: None,
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Lane {
     kept: usize,
     keeping: bool,
     small_reads: u8,
+    /// The last read was refused for want of room.
+    full: bool,
     plan: Plan,
 }
 
@@ -38,6 +40,11 @@ impl Lane {
     pub fn parts(&mut self) -> (&[u8], &mut Plan) {
         let from = self.head + self.kept + self.plan.decided;
         (&self.buffer[from..self.tail], &mut self.plan)
+    }
+
+    /// The last [`Lane::poll_fill`] did not even ask the stream, for want of room: whoever makes room must read again, nobody else wakes the task for it.
+    pub fn was_full(&self) -> bool {
+        self.full
     }
 
     /// How many bytes were read and not decided yet.
@@ -77,6 +84,7 @@ impl Lane {
     ///
     /// What was decided before is not part of it: it was answered without a server, and must not be shown twice.
     pub fn keep(&mut self) {
+        self.forget_kept();
         self.carry_out();
         self.keeping = true;
     }
@@ -105,32 +113,37 @@ impl Lane {
         (self.head, self.tail, self.kept, self.keeping) = (0, 0, 0, false);
     }
 
-    /// Room for `want` undecided bytes in all (0: whatever is natural). False when the lane is full: write first.
+    /// Room to read into, so that `want` undecided bytes fit in all (0: whatever is natural). False when the lane is full of what is to be written first.
     fn prepare(&mut self, want: usize) -> bool {
         self.settle();
         if self.buffer.is_empty() {
             self.buffer = vec![0; FIRST_BUFFER.max(want)];
         }
-        let missing = want.saturating_sub(self.undecided());
-        if self.tail < self.buffer.len() && self.tail + missing <= self.buffer.len() {
+        let missing = want.saturating_sub(self.undecided()).max(1);
+        if self.tail + missing <= self.buffer.len() {
             return true;
         }
         if self.head > 0 {
             self.buffer.copy_within(self.head..self.tail, 0);
             (self.head, self.tail) = (0, self.tail - self.head);
         }
-        if self.tail + missing > self.buffer.len() {
-            self.buffer.resize((self.tail + missing).next_power_of_two(), 0);
-        } else if self.tail == self.buffer.len() {
-            if self.buffer.len() >= MAX_BUFFER {
-                if self.keeping && self.kept > 0 {
-                    self.forget_kept();
-                    return self.prepare(want);
-                }
-                return false;
-            }
-            self.buffer.resize(self.buffer.len() * 2, 0);
+        if self.tail + missing <= self.buffer.len() {
+            return true;
         }
+        let size = self.buffer.len();
+        if size < MAX_BUFFER {
+            self.buffer.resize((self.tail + missing).next_power_of_two().max(size * 2), 0);
+            return true;
+        }
+        if self.kept > 0 {
+            self.forget_kept();
+            return self.prepare(want);
+        }
+        // Bytes that wait to be written leave by themselves; only one message that must be whole makes the buffer larger than that.
+        if self.plan.decided > 0 {
+            return false;
+        }
+        self.buffer.resize((self.tail + missing).next_power_of_two(), 0);
         true
     }
 
@@ -156,7 +169,8 @@ impl Lane {
         stream: &mut S,
         want: usize,
     ) -> Poll<io::Result<usize>> {
-        if !self.prepare(want) {
+        self.full = !self.prepare(want);
+        if self.full {
             return Poll::Pending;
         }
         let mut space = ReadBuf::new(&mut self.buffer[self.tail..]);

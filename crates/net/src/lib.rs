@@ -6,5 +6,6 @@
 pub mod keepalive;
 pub mod lane;
 pub mod plan;
+pub mod tcp;
 pub mod tls;
 pub mod transport;

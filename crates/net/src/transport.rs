@@ -1,16 +1,17 @@
 //! The stream type.
 
+use crate::tcp::Tcp;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 /// A stream without encryption.
 #[derive(Debug)]
 pub enum Plain {
-    /// TCP; made with `TCP_NODELAY` already set.
-    Tcp(TcpStream),
+    /// TCP; made with `TCP_NODELAY` set.
+    Tcp(Tcp),
     /// Unix socket.
     Unix(UnixStream),
     /// In-memory pipe, for tests.
@@ -29,10 +30,12 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// A transport over TCP. Sets `TCP_NODELAY`, once; that cannot fail on a live socket in a way that matters.
-    pub fn tcp(stream: TcpStream) -> Transport {
-        let _ = stream.set_nodelay(true);
-        Transport::Plain(Plain::Tcp(stream))
+    /// A transport over TCP, on the runtime this is called on.
+    ///
+    /// # Errors
+    /// When the socket cannot be registered with the event loop.
+    pub fn tcp(stream: std::net::TcpStream) -> io::Result<Transport> {
+        Ok(Transport::Plain(Plain::Tcp(Tcp::new(stream)?)))
     }
 
     /// A transport over a Unix socket.
@@ -48,6 +51,19 @@ impl Transport {
     /// True when the bytes on the wire are encrypted.
     pub fn is_tls(&self) -> bool {
         !matches!(self, Transport::Plain(_))
+    }
+
+    /// Asks the kernel whether the other side said something or closed, whatever the event loop has seen so far. A system call; an in-memory pipe has nothing to ask.
+    pub fn is_stirred(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let mut byte = [0u8; 1];
+        let said = match self.plain() {
+            Plain::Tcp(tcp) => recv(tcp.socket(), &mut byte, flags).map(drop),
+            Plain::Unix(unix) => recv(unix, &mut byte, flags).map(drop),
+            Plain::Pipe(_) => return false,
+        };
+        said != Err(rustix::io::Errno::AGAIN)
     }
 
     /// The stream below TLS, or the stream itself.

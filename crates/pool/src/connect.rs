@@ -3,6 +3,7 @@
 
 pub mod credentials;
 mod dial;
+pub mod dialer;
 pub mod error;
 mod login;
 mod stream;
@@ -12,6 +13,7 @@ mod tests;
 
 use crate::connect::credentials::Credentials;
 use crate::connect::dial::Encryption;
+use crate::connect::dialer::Dialer;
 use crate::connect::error::ConnectError;
 use crate::connect::stream::Stream;
 use crate::sslmode::{Ssl, SslMode};
@@ -41,6 +43,8 @@ pub struct Target {
     pub connect_timeout: Duration,
     /// When a silent server counts as dead.
     pub keepalive: Keepalive,
+    /// Opens the stream in place of a socket.
+    pub dialer: Option<Arc<dyn Dialer>>,
 }
 
 /// A server connection that is logged in and idle.

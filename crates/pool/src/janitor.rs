@@ -1,21 +1,25 @@
 //! What must happen although nobody asks: deadlines in line, idle connections, minimum sizes, connects that wait for their turn. One task on the control
 //! thread calls [`tick`]; so a session that waits needs no timer of its own.
 
+use crate::clock::millis;
 use crate::line::{NoServer, Waiter};
 use crate::pool::Pool;
 use crate::pools::Pools;
 use crate::server::{Baggage, Server};
+use crate::shape::jitter;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often the janitor looks; the resolution of all waits in line.
 pub const INTERVAL: Duration = Duration::from_millis(50);
 
 /// One round over all pools.
 pub fn tick<B: Baggage>(pools: &Pools<B>, now: Instant) {
+    pools.common.clock.tick();
     for pool in pools.all() {
         pool.serve_the_line(now);
-        pool.drop_expired(now);
+        pool.drop_expired();
         if pool.keep_going(now) {
             pools.evict_for(&pool);
         }
@@ -46,15 +50,21 @@ impl<B: Baggage> Pool<B> {
     }
 
     /// Closes idle connections that are too old or idle for too long, and those that died on the shelf.
-    fn drop_expired(self: &Arc<Self>, now: Instant) {
+    fn drop_expired(self: &Arc<Self>) {
+        let now = self.common.clock.now();
         let shape = self.shape.load_full();
         let mut left = self.inner.lock().total;
         self.drop_idle(|server| {
-            let old = server.expires.is_some_and(|expires| now >= expires);
-            let unused = shape
-                .idle_timeout
-                .is_some_and(|after| now.saturating_duration_since(server.idle_since) > after);
-            let gone = (old || unused) && left > shape.min_size || server.is_disturbed();
+            let old = now >= server.expires;
+            let unused = shape.idle_timeout.is_some_and(|after| {
+                let after = jitter(after, shape.jitter_percent, server.identity.pid);
+                now.saturating_sub(server.idle_since) > millis(after)
+            });
+            let dead = server.is_disturbed();
+            if dead {
+                self.suspect();
+            }
+            let gone = (old || unused) && left > shape.min_size || dead;
             left -= usize::from(gone);
             gone
         });
@@ -83,8 +93,8 @@ impl<B: Baggage> Pool<B> {
         }
     }
 
-    pub(crate) fn drop_idle(self: &Arc<Self>, gone: impl FnMut(&mut Server<B>) -> bool) {
-        let taken = self.inner.lock().shelf.sweep(gone);
+    pub(crate) fn drop_idle(self: &Arc<Self>, mut gone: impl FnMut(&mut Server<B>) -> bool) {
+        let taken = self.inner.lock().shelf.sweep(|server| gone(server));
         for server in taken {
             self.forget(server);
         }

@@ -4,8 +4,10 @@
 //! node's `valid_since` epoch is never handed out; a limit is never exceeded, whoever connects; running out of descriptors here never counts against a node.
 //! Deliberately absent: which node a transaction goes to (`route`), what a session leaves on a server (`session`; here it is [`server::Baggage`]).
 pub mod budget;
+pub mod clock;
 pub mod connect;
 pub mod exchange;
+pub mod growth;
 pub mod janitor;
 pub mod line;
 pub mod pool;
@@ -13,6 +15,7 @@ pub mod pools;
 pub mod reset;
 pub mod scram;
 pub mod server;
+pub mod shape;
 pub mod shelf;
 pub mod sslmode;
 pub mod stats;

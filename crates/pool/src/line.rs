@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Why a waiter got no server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum NoServer {
 enum State<B> {
     Away,
     Waiting(Option<Waker>),
-    Served(Server<B>),
+    Served(Box<Server<B>>),
     Refused(NoServer),
     /// Still waiting, but for so long that the client should be told.
     Notice(Option<Waker>),
@@ -45,7 +45,7 @@ impl<B> Default for Slot<B> {
 }
 
 impl<B> Slot<B> {
-    pub(crate) fn serve(&self, server: Server<B>) {
+    pub(crate) fn serve(&self, server: Box<Server<B>>) {
         self.set(State::Served(server));
     }
 
@@ -78,7 +78,7 @@ impl<B> Slot<B> {
 #[derive(Debug)]
 pub enum Turn<B> {
     /// Here is a server.
-    Served(Server<B>),
+    Served(Box<Server<B>>),
     /// There will be none.
     Refused(NoServer),
     /// Nothing yet, but the wait is long: tell the client, then go on waiting.

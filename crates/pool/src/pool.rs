@@ -1,23 +1,26 @@
 //! One pool: the connections of one user to one database on one node, shared by all workers.
 
-use crate::budget::{Budget, Permit};
-use crate::connect::Target;
-use crate::connect::error::{ConnectError, Fault};
+use crate::budget::Budget;
+use crate::clock::{CoarseClock, millis};
 use crate::line::{Line, NoServer, Slot, Waiter};
 use crate::server::{Baggage, Identity, Server};
+use crate::shape::Shape;
 use crate::shelf::Shelf;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pgherd_topology::node::NodeId;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 /// Pause after a failed attempt to connect, before the next one.
 pub const CONNECT_BACKOFF: Duration = Duration::from_millis(200);
+
+/// Milliseconds for which a pool asks its idle connections one by one after one of them died.
+const SUSPICION: u64 = 5_000;
 
 /// Which pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,31 +33,6 @@ pub struct Key {
     pub user: Arc<str>,
 }
 
-/// How a pool behaves; swapped whole on reload.
-#[derive(Clone, Debug)]
-pub struct Shape {
-    /// Where and as whom to connect.
-    pub target: Arc<Target>,
-    /// Connections kept even when idle.
-    pub min_size: usize,
-    /// Most connections.
-    pub max_size: usize,
-    /// Connections above `max_size`, for waiters that waited longer than `reserve_after`.
-    pub reserve_size: usize,
-    /// See `reserve_size`.
-    pub reserve_after: Duration,
-    /// Most connects at the same time.
-    pub connect_ramp: usize,
-    /// A connection older than this (give or take 10 %) is closed at its next release.
-    pub lifetime: Option<Duration>,
-    /// A connection idle for longer is closed, above `min_size`.
-    pub idle_timeout: Option<Duration>,
-    /// A connection idle for longer is asked whether it lives before it is used.
-    pub check_after: Option<Duration>,
-    /// After this time in line a client is told that it waits.
-    pub notice_after: Option<Duration>,
-}
-
 /// What the pool tells the control plane; it only hastens a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
@@ -65,7 +43,10 @@ pub enum Hint {
 }
 
 pub(crate) struct Inner<B> {
-    pub(crate) shelf: Shelf<Server<B>, Waiter<B>>,
+    pub(crate) shelf: Shelf<Box<Server<B>>, Waiter<B>>,
+    /// The shape's sizes, where the hot path can read them.
+    pub(crate) max_size: usize,
+    pub(crate) reserve_size: usize,
     /// Connections that exist or are being made.
     pub(crate) total: usize,
     pub(crate) connecting: usize,
@@ -75,10 +56,29 @@ pub(crate) struct Inner<B> {
 
 /// What pools share.
 pub struct Common {
+    /// For all limits in time that need not be exact.
+    pub clock: CoarseClock,
+    /// Connections in existence, by their number.
+    pub identities: Mutex<HashMap<u64, Arc<Identity>>>,
     /// One runtime per home, where connects are made.
     pub homes: Vec<Handle>,
+    /// Number of the connection made last.
+    pub last: AtomicU64,
     /// Tells the control plane.
     pub hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>,
+}
+
+impl Common {
+    /// Things to share for pools whose connections live on these runtimes, one per home.
+    pub fn new(homes: Vec<Handle>, hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>) -> Common {
+        Common {
+            clock: CoarseClock::default(),
+            identities: Mutex::default(),
+            homes,
+            last: AtomicU64::new(0),
+            hint,
+        }
+    }
 }
 
 /// One pool.
@@ -89,10 +89,13 @@ pub struct Pool<B> {
     pub(crate) shape: ArcSwap<Shape>,
     pub(crate) budgets: Vec<Arc<Budget>>,
     pub(crate) inner: Mutex<Inner<B>>,
+    /// Milliseconds of idleness after which a connection is checked before use.
+    check_after: AtomicU64,
+    suspect_until: AtomicU64,
     pub(crate) valid_since: AtomicU64,
     pub(crate) epoch: AtomicU64,
     closed: AtomicBool,
-    parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
+    pub(crate) parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
     pub(crate) checkouts: Vec<pgherd_metrics::counter::Counter>,
     pub(crate) connects: pgherd_metrics::counter::Counter,
     pub(crate) connect_failures: pgherd_metrics::counter::Counter,
@@ -108,14 +111,23 @@ impl<B: Baggage> Pool<B> {
     /// An empty pool. `budgets` are limits shared with other pools.
     pub fn new(key: Key, shape: Shape, budgets: Vec<Arc<Budget>>, common: Arc<Common>) -> Arc<Pool<B>> {
         let homes = common.homes.len().max(1);
-        let inner =
-            Inner { shelf: Shelf::new(homes), total: 0, connecting: 0, connect_after: None, closed: false };
+        let inner = Inner {
+            max_size: shape.max_size,
+            reserve_size: shape.reserve_size,
+            shelf: Shelf::new(homes),
+            total: 0,
+            connecting: 0,
+            connect_after: None,
+            closed: false,
+        };
         Arc::new(Pool {
             key,
             common,
+            check_after: AtomicU64::new(shape.check_after.map_or(u64::MAX, millis)),
             shape: ArcSwap::from_pointee(shape),
             budgets,
             inner: Mutex::new(inner),
+            suspect_until: AtomicU64::new(0),
             valid_since: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -124,6 +136,16 @@ impl<B: Baggage> Pool<B> {
             connects: Default::default(),
             connect_failures: Default::default(),
         })
+    }
+
+    /// From now on it behaves so.
+    pub(crate) fn set_shape(&self, shape: Shape) {
+        self.check_after.store(shape.check_after.map_or(u64::MAX, millis), Ordering::Relaxed);
+        {
+            let mut inner = self.inner.lock();
+            (inner.max_size, inner.reserve_size) = (shape.max_size, shape.reserve_size);
+        }
+        self.shape.store(Arc::new(shape));
     }
 
     /// How it behaves now.
@@ -147,26 +169,40 @@ impl<B: Baggage> Pool<B> {
     }
 
     /// An idle server, if there is one; a connection that died meanwhile is thrown away. `digest` is the session's own (see [`Baggage::digest`]).
-    pub fn try_checkout(self: &Arc<Self>, home: usize, digest: u64) -> Option<Server<B>> {
+    pub fn try_checkout(self: &Arc<Self>, home: usize, digest: u64) -> Option<Box<Server<B>>> {
         loop {
             let mut server =
                 self.inner.lock().shelf.take(home, |server| server.baggage.digest() == digest)?;
-            if !server.is_disturbed() && server.epoch >= self.valid_since.load(Ordering::Acquire) {
-                self.count_checkout(home);
+            let stirred = self.is_suspect() && server.transport.is_stirred();
+            if !stirred
+                && !server.is_disturbed()
+                && server.identity.epoch >= self.valid_since.load(Ordering::Acquire)
+            {
                 return Some(server);
             }
+            self.suspect();
             self.forget(server);
         }
     }
 
-    pub(crate) fn count_checkout(&self, home: usize) {
-        self.checkouts[home % self.checkouts.len()].add(1);
+    /// A connection died: others may have too, without the event loop having seen it yet. For a while each is asked before it is handed out.
+    pub(crate) fn suspect(&self) {
+        self.suspect_until.store(self.common.clock.now() + SUSPICION, Ordering::Relaxed);
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.common.clock.now() < self.suspect_until.load(Ordering::Relaxed)
+    }
+
+    /// Counts a server handed to a session of this home; called on that home's own thread.
+    pub fn count_checkout(&self, home: usize) {
+        self.checkouts[home % self.checkouts.len()].bump_local(1);
     }
 
     /// True when the server was idle for so long that it must be asked whether it lives ([`crate::exchange::check`]) before it is used.
     pub fn wants_check(&self, server: &Server<B>) -> bool {
-        // The clock is read only where a check is configured.
-        self.shape.load().check_after.is_some_and(|after| server.idle_since.elapsed() > after)
+        let after = self.check_after.load(Ordering::Relaxed);
+        self.common.clock.now().saturating_sub(server.idle_since) > after
     }
 
     /// Stands in line until `deadline`, and sees to it that a connection is made when there may be one more.
@@ -200,146 +236,52 @@ impl<B: Baggage> Pool<B> {
         Ok(Line { pool: self, slot, home, ticket, over: false })
     }
 
-    /// Decides whether one more connection is made now, and counts it if so.
-    pub(crate) fn may_connect(&self, inner: &mut Inner<B>, now: Instant, reserve: bool) -> Option<Permit> {
-        let shape = self.shape.load();
-        let max = shape.max_size + if reserve { shape.reserve_size } else { 0 };
-        let backoff = inner.connect_after.is_some_and(|after| now < after);
-        let wanted = inner.shelf.waiting() > inner.connecting || inner.total < shape.min_size;
-        if inner.closed
-            || backoff
-            || !wanted
-            || inner.total >= max
-            || inner.connecting >= shape.connect_ramp.max(1)
-        {
-            return None;
-        }
-        let permit = Permit::take(&self.budgets)?;
-        inner.total += 1;
-        inner.connecting += 1;
-        Some(permit)
-    }
-
-    pub(crate) fn spawn_connect(self: &Arc<Self>, home: usize, permit: Permit) {
-        let pool = self.clone();
-        let at = home % self.common.homes.len().max(1);
-        let task = async move { pool.connect_one(at, permit).await };
-        match self.common.homes.get(at) {
-            Some(runtime) => drop(runtime.spawn(task)),
-            None => drop(tokio::spawn(task)),
-        }
-    }
-
-    async fn connect_one(self: Arc<Self>, home: usize, permit: Permit) {
-        let shape = self.shape.load_full();
-        let epoch = self.epoch.load(Ordering::Acquire);
-        let made = crate::connect::connect(&shape.target, &[]).await;
-        let made = made.and_then(|made| {
-            // Nothing may follow ReadyForQuery before we ask for something.
-            if made.unread.is_empty() {
-                Ok(made)
-            } else {
-                Err(ConnectError::Protocol("bytes after the login"))
-            }
-        });
-        match made {
-            Ok(made) => {
-                let now = Instant::now();
-                self.connects.add(1);
-                self.parameters.store(Arc::new(made.parameters));
-                {
-                    let mut inner = self.inner.lock();
-                    inner.connecting -= 1;
-                    inner.connect_after = None;
-                }
-                let identity = Identity { target: shape.target.clone(), pid: made.pid, secret: made.secret };
-                self.release(Server {
-                    transport: made.transport,
-                    baggage: Box::default(),
-                    home,
-                    identity: Arc::new(identity),
-                    epoch,
-                    expires: shape.lifetime.map(|lifetime| now + jitter(lifetime)),
-                    idle_since: now,
-                    _permit: permit,
-                });
-                self.go_on_connecting(home);
-            }
-            Err(error) => {
-                drop(permit);
-                self.connect_failed(&error);
-            }
-        }
-    }
-
-    /// One more connection when more are wanted still.
-    pub(crate) fn go_on_connecting(self: &Arc<Self>, home: usize) {
-        let connect = self.may_connect(&mut self.inner.lock(), Instant::now(), false);
-        if let Some(permit) = connect {
-            self.spawn_connect(home, permit);
-        }
-    }
-
-    fn connect_failed(&self, error: &ConnectError) {
-        self.connect_failures.add(1);
-        tracing::debug!(node = self.key.node.0, database = %self.key.database, user = %self.key.user, %error, "could not connect");
-        let refused = {
-            let mut inner = self.inner.lock();
-            inner.connecting -= 1;
-            inner.total -= 1;
-            inner.connect_after = Some(Instant::now() + CONNECT_BACKOFF);
-            // As long as there are connections, whoever waits will be served by one of them. When we ourselves ran out of something, waiting is all that helps.
-            let alone = inner.total == inner.connecting && error.fault() != Fault::Local;
-            if alone { inner.shelf.dismiss(|_| true) } else { Vec::new() }
-        };
-        for waiter in refused {
-            waiter.slot.refuse(NoServer::Connect(error.clone()));
-        }
-        if error.fault() == Fault::Node {
-            (self.common.hint)(self.key.node, Hint::Refused);
-        }
-    }
-
     /// A session is done with a server: it goes to whoever waits longest (see [`Shelf::next`]), or on the shelf. Dirty ones are reset first; stale, expired and
     /// superfluous ones are closed.
-    pub fn release(self: &Arc<Self>, server: Server<B>) {
+    pub fn release(self: &Arc<Self>, mut server: Box<Server<B>>) {
+        server.idle_since = self.common.clock.now();
+        self.put_back(server);
+    }
+
+    /// The same for a server that was taken and not used: it has been idle all the while.
+    pub fn put_back(self: &Arc<Self>, server: Box<Server<B>>) {
         if server.baggage.is_dirty() {
             return crate::reset::start(self.clone(), server);
         }
-        if server.epoch < self.valid_since.load(Ordering::Acquire) {
+        if server.identity.epoch < self.valid_since.load(Ordering::Acquire) {
             return self.forget(server);
         }
-        let mut server = server;
-        let expired = server.expires.is_some_and(|expires| Instant::now() >= expires);
+        let now = self.common.clock.now();
         let waiter = {
             let mut inner = self.inner.lock();
-            let superfluous = {
-                let shape = self.shape.load();
-                inner.total > shape.max_size
-                    && (inner.shelf.waiting() == 0 || inner.total > shape.max_size + shape.reserve_size)
-            };
-            if inner.closed || expired || superfluous {
+            let superfluous = inner.total > inner.max_size
+                && (inner.shelf.waiting() == 0 || inner.total > inner.max_size + inner.reserve_size);
+            if inner.closed || now >= server.expires || superfluous {
                 drop(inner);
                 return self.forget(server);
             }
             match inner.shelf.next(server.home) {
                 Some(waiter) => waiter,
-                None => {
-                    if self.shape.load().check_after.is_some() || self.shape.load().idle_timeout.is_some() {
-                        server.idle_since = Instant::now();
-                    }
-                    return inner.shelf.put(server.home, server);
-                }
+                None => return inner.shelf.put(server.home, server),
             }
         };
-        self.count_checkout(server.home);
         waiter.slot.serve(server);
     }
 
     /// Closes a server that must not be used again.
-    pub fn forget(self: &Arc<Self>, server: Server<B>) {
+    pub fn forget(self: &Arc<Self>, mut server: Box<Server<B>>) {
         let home = server.home;
         server.retire();
+        self.common.identities.lock().remove(&server.identity.number);
+        drop(server);
+        self.gone(home);
+    }
+
+    /// Closes a server in the middle of a message, without a word: a Terminate would become a part of that message, and might complete it.
+    pub fn cut(self: &Arc<Self>, server: Box<Server<B>>) {
+        let home = server.home;
+        self.common.identities.lock().remove(&server.identity.number);
+        drop(server);
         self.gone(home);
     }
 
@@ -350,20 +292,13 @@ impl<B: Baggage> Pool<B> {
     }
 
     /// A server died in a session's hands. The control plane is told.
-    pub fn lost(self: &Arc<Self>, server: Server<B>) {
-        let home = server.home;
-        drop(server);
+    pub fn lost(self: &Arc<Self>, server: Box<Server<B>>) {
+        self.suspect();
         (self.common.hint)(self.key.node, Hint::Lost);
-        self.gone(home);
+        self.cut(server);
     }
 
     pub(crate) fn abandon(&self, home: usize, ticket: crate::shelf::Ticket) -> bool {
         self.inner.lock().shelf.abandon(home, ticket)
     }
-}
-
-/// `lifetime` give or take 10 %, so that connections made together do not end together.
-fn jitter(lifetime: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0u8) % 2001;
-    lifetime.mul_f64(0.9 + random as f64 / 10_000.0)
 }

@@ -1,8 +1,9 @@
 //! All pools.
 
 use crate::budget::Budget;
-use crate::pool::{Common, Key, Pool, Shape};
+use crate::pool::{Common, Key, Pool};
 use crate::server::Baggage;
+use crate::shape::Shape;
 use parking_lot::{Mutex, RwLock};
 use pgherd_topology::cell::Cell;
 use pgherd_topology::node::{Node, NodeId};
@@ -23,7 +24,7 @@ pub trait Blueprint: Send + Sync + 'static {
 pub struct Pools<B> {
     pub(crate) cell: Arc<Cell>,
     blueprint: RwLock<Arc<dyn Blueprint>>,
-    common: Arc<Common>,
+    pub(crate) common: Arc<Common>,
     pools: RwLock<HashMap<Key, Arc<Pool<B>>>>,
     nodes: Mutex<HashMap<NodeId, Arc<Budget>>>,
     all: Arc<Budget>,
@@ -73,6 +74,11 @@ impl<B: Baggage> Pools<B> {
         Some(pool.clone())
     }
 
+    /// What the pools share.
+    pub fn common(&self) -> &Arc<Common> {
+        &self.common
+    }
+
     /// Every pool there is.
     pub fn all(&self) -> Vec<Arc<Pool<B>>> {
         self.pools.read().values().cloned().collect()
@@ -95,7 +101,7 @@ impl<B: Baggage> Pools<B> {
         let blueprint = self.blueprint.read().clone();
         for pool in self.all() {
             if let Some(node) = snapshot.node(pool.key.node) {
-                pool.shape.store(Arc::new(blueprint.shape(node, &pool.key.database, &pool.key.user)));
+                pool.set_shape(blueprint.shape(node, &pool.key.database, &pool.key.user));
             }
         }
     }
@@ -108,10 +114,10 @@ impl<B: Baggage> Pools<B> {
                     pool.epoch.store(snapshot.epoch, Ordering::Release);
                     if pool.shape.load().target.address != node.address {
                         let shape = self.blueprint.read().shape(node, &pool.key.database, &pool.key.user);
-                        pool.shape.store(Arc::new(shape));
+                        pool.set_shape(shape);
                     }
                     if pool.valid_since.swap(node.valid_since, Ordering::AcqRel) < node.valid_since {
-                        pool.drop_idle(|server| server.epoch < node.valid_since);
+                        pool.drop_idle(|server| server.identity.epoch < node.valid_since);
                     }
                 }
                 None => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Resets the server on its own home and puts it back; when anything goes wrong it is closed.
-pub(crate) fn start<B: Baggage>(pool: Arc<Pool<B>>, server: Server<B>) {
+pub(crate) fn start<B: Baggage>(pool: Arc<Pool<B>>, server: Box<Server<B>>) {
     let home = server.home;
     let runtime = pool.common.homes.get(home).cloned();
     let task = reset(pool, server);
@@ -20,7 +20,7 @@ pub(crate) fn start<B: Baggage>(pool: Arc<Pool<B>>, server: Server<B>) {
     }
 }
 
-async fn reset<B: Baggage>(pool: Arc<Pool<B>>, mut server: Server<B>) {
+async fn reset<B: Baggage>(pool: Arc<Pool<B>>, mut server: Box<Server<B>>) {
     match simple(&mut server.transport, b"DISCARD ALL", RESET_TIMEOUT).await {
         Ok(_) => {
             server.baggage.was_reset();

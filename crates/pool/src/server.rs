@@ -6,7 +6,6 @@ use pgherd_net::transport::Transport;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a session leaves on a server connection and the next one must know of. The pool carries it and asks three things.
@@ -19,9 +18,15 @@ pub trait Baggage: Default + Send + 'static {
     fn was_reset(&mut self);
 }
 
-/// How a server can be cancelled.
+/// What others may know of a server connection: how it is cancelled, and whether it is still valid.
 #[derive(Debug)]
 pub struct Identity {
+    /// Unique number of the connection, from 1.
+    pub number: u64,
+    /// Its node.
+    pub node: pgherd_topology::node::NodeId,
+    /// Epoch of the snapshot under which it was opened.
+    pub epoch: u64,
     /// Where it was connected to.
     pub target: Arc<Target>,
     /// Its process id.
@@ -39,14 +44,12 @@ pub struct Server<B> {
     pub baggage: Box<B>,
     /// The worker on whose event loop the socket lives.
     pub home: usize,
-    /// For cancel requests.
+    /// Who it is.
     pub identity: Arc<Identity>,
-    /// Epoch of the snapshot under which it was opened.
-    pub epoch: u64,
-    /// When it is to be closed at the next release, whatever its state.
-    pub(crate) expires: Option<Instant>,
+    /// When it is to be closed at the next release, whatever its state; by the pool's coarse clock.
+    pub(crate) expires: u64,
     /// When it was last put on the shelf.
-    pub(crate) idle_since: Instant,
+    pub(crate) idle_since: u64,
     pub(crate) _permit: Permit,
 }
 
@@ -60,7 +63,7 @@ impl<B> Server<B> {
     }
 
     /// Says goodbye as far as that is possible without waiting, and closes.
-    pub fn retire(mut self) {
+    pub fn retire(&mut self) {
         let mut cx = Context::from_waker(Waker::noop());
         let goodbye = Pin::new(&mut self.transport).poll_write(&mut cx, &pgherd_wire::write::TERMINATE);
         if let Poll::Ready(Ok(_)) = goodbye {

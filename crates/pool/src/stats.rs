@@ -2,7 +2,8 @@
 
 use crate::pool::Pool;
 use crate::server::Baggage;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Numbers of one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

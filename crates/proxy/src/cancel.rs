@@ -25,10 +25,13 @@ pub async fn cancel(shared: &Shared, worker: &Worker, cancels: &Cancels, request
     let Some(card) = shared.cards.find(request.pid, &request.secret) else { return };
     let Ok(_permit) = cancels.0.acquire().await else { return };
     // Bound only now: the server the session holds at this moment, not the one it held when the request came.
-    let Some(identity) = card.bind_cancel() else { return };
-    deliver(&identity).await;
-    card.unbind_cancel(&identity);
-    worker.counters.cancels.add(1);
+    let Some(number) = card.bind_cancel() else { return };
+    let identity = shared.pools.common().identities.lock().get(&number).cloned();
+    if let Some(identity) = identity {
+        deliver(&identity).await;
+        worker.counters.cancels.add(1);
+    }
+    card.unbind_cancel(number);
 }
 
 /// Sends a cancel request to a server, and waits until the server has dealt with it.

@@ -1,8 +1,6 @@
 //! A session as others see it, and the bell they ring.
 
 use parking_lot::Mutex;
-use pgherd_pool::server::Identity;
-use pgherd_topology::node::NodeId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
@@ -53,25 +51,12 @@ pub enum Bell {
     IdleInTransaction = 32,
     /// `query_timeout` passed.
     QueryTimeout = 64,
+    /// Idle for a while: buffers go back.
+    Rest = 128,
 }
 
-/// The server a session holds.
-#[derive(Clone, Debug)]
-pub struct Holding {
-    /// How to cancel it.
-    pub identity: Arc<Identity>,
-    /// Its node.
-    pub node: NodeId,
-    /// Epoch under which it was opened.
-    pub epoch: u64,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    holding: Option<Holding>,
-    /// Cancel requests under way to it.
-    cancels: u32,
-}
+/// Marks the number of the held server while a cancel request is bound to it.
+const CANCELLING: u64 = 1 << 63;
 
 /// One session's card.
 #[derive(Debug)]
@@ -88,13 +73,16 @@ pub struct Card {
     pub user: Arc<str>,
     /// Name of the listener.
     pub listener: Arc<str>,
+    /// When it came in, in milliseconds of the process.
+    pub came: u64,
     /// Limits in time.
     pub timeouts: crate::terms::Timeouts,
     doing: AtomicU8,
     since: AtomicU64,
     bells: AtomicU32,
     waker: Mutex<Option<Waker>>,
-    held: Mutex<Held>,
+    /// Number of the server it holds, 0 for none; with [`CANCELLING`] while a cancel request is on its way there.
+    held: AtomicU64,
 }
 
 impl Card {
@@ -115,12 +103,13 @@ impl Card {
             database,
             user,
             listener,
+            came: now,
             timeouts,
             doing: AtomicU8::new(Doing::Waiting as u8),
             since: AtomicU64::new(now),
             bells: AtomicU32::new(0),
             waker: Mutex::new(None),
-            held: Mutex::default(),
+            held: AtomicU64::new(0),
         }
     }
 
@@ -164,37 +153,37 @@ impl Card {
         self.bells.fetch_and(!(bell as u32), Ordering::AcqRel);
     }
 
-    /// The session holds a server now.
-    pub fn hold(&self, holding: Holding) {
-        *self.held.lock() = Held { holding: Some(holding), cancels: 0 };
+    /// The session holds the server of this number now.
+    #[inline]
+    pub fn hold(&self, number: u64) {
+        self.held.store(number, Ordering::Release);
     }
 
     /// The session holds no server any more. True when a cancel request is under way to the one it held: then nobody else may use that.
     #[must_use]
+    #[inline]
     pub fn let_go(&self) -> bool {
-        let mut held = self.held.lock();
-        held.holding = None;
-        std::mem::take(&mut held.cancels) > 0
+        self.held.swap(0, Ordering::AcqRel) & CANCELLING != 0
     }
 
-    /// Node and epoch of the server it holds.
-    pub fn held_server(&self) -> Option<(NodeId, u64)> {
-        self.held.lock().holding.as_ref().map(|holding| (holding.node, holding.epoch))
+    /// Number of the server it holds.
+    pub fn held_server(&self) -> Option<u64> {
+        Some(self.held.load(Ordering::Acquire) & !CANCELLING).filter(|number| *number != 0)
     }
 
-    /// Binds a cancel request to the server held now; while it is bound, that server goes to nobody else.
-    pub(crate) fn bind_cancel(&self) -> Option<Arc<Identity>> {
-        let mut held = self.held.lock();
-        let identity = held.holding.as_ref()?.identity.clone();
-        held.cancels += 1;
-        Some(identity)
+    /// Binds a cancel request to the server held now; while it is bound, that server goes to nobody else. `None` when the session holds none, or one that is
+    /// being cancelled already.
+    pub(crate) fn bind_cancel(&self) -> Option<u64> {
+        let held = self.held.load(Ordering::Acquire);
+        if held == 0 || held & CANCELLING != 0 {
+            return None;
+        }
+        self.held.compare_exchange(held, held | CANCELLING, Ordering::AcqRel, Ordering::Relaxed).ok()
     }
 
     /// The cancel request was delivered, or failed.
-    pub(crate) fn unbind_cancel(&self, identity: &Arc<Identity>) {
-        let mut held = self.held.lock();
-        if held.holding.as_ref().is_some_and(|holding| Arc::ptr_eq(&holding.identity, identity)) {
-            held.cancels = held.cancels.saturating_sub(1);
-        }
+    pub(crate) fn unbind_cancel(&self, number: u64) {
+        // When the session let go meanwhile there is nothing to unbind.
+        let _ = self.held.compare_exchange(number | CANCELLING, number, Ordering::AcqRel, Ordering::Relaxed);
     }
 }

@@ -1,7 +1,7 @@
 //! From a demand to a server: route, then take or wait.
 
 use crate::answer::{self, PoolFacts, Unserved};
-use crate::card::{Doing, Holding};
+use crate::card::Doing;
 use crate::desk::Port;
 use crate::session::{End, Session};
 use crate::shared::Carried;
@@ -10,17 +10,17 @@ use pgherd_pool::line::{NoServer, Turn};
 use pgherd_pool::pool::{Key, Pool};
 use pgherd_pool::server::Server;
 use pgherd_route::choose::{Decision, Reason, Want, choose};
-use pgherd_route::intent::{Class, Intent};
+use pgherd_route::intent::{Class, Intent, Routing};
 use pgherd_session::step::Demand;
 use pgherd_topology::node::NodeId;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// A server in a session's hands.
 pub(crate) struct Held {
-    pub(crate) server: Server<Carried>,
+    pub(crate) server: Box<Server<Carried>>,
     pub(crate) pool: Arc<Pool<Carried>>,
     pub(crate) node: NodeId,
     /// The node was a replica when the server was taken, so nothing can have been written through it.
@@ -54,19 +54,32 @@ impl Session {
 
     /// The same for whoever wants to know why there is none.
     pub(crate) async fn acquire(&mut self, demand: Demand) -> Result<Result<Held, Unserved>, End> {
-        if let Ok(way) = self.way(demand)
-            && let Some(pool) = self.pool(way.node)
-            && let Some(mut server) = pool.try_checkout(self.worker.home, self.machine.settings().digest())
-        {
-            if !pool.wants_check(&server) || Box::pin(pgherd_pool::exchange::check(&mut server)).await {
-                return Ok(Ok(self.hold(server, pool, &way)));
-            }
-            pool.lost(server);
+        if let Some(held) = self.take_idle(demand) {
+            return Ok(Ok(held));
         }
         Box::pin(self.acquire_slowly(demand)).await
     }
 
+    /// An idle server of the node the transaction goes to, if there is one that needs no check.
+    pub(crate) fn take_idle(&mut self, demand: Demand) -> Option<Held> {
+        let way = self.way(demand).ok()?;
+        let pool = self.pool(way.node)?;
+        let server = pool.try_checkout(self.worker.home, self.machine.settings().digest())?;
+        if pool.wants_check(&server) {
+            // It goes back unused: the slow way takes it again and asks it.
+            pool.put_back(server);
+            return None;
+        }
+        Some(self.hold(server, pool, &way))
+    }
+
     fn way(&mut self, demand: Demand) -> Result<Way, Decision> {
+        if self.terms.routing == Routing::Primary
+            && let Some(node) = self.shared.cell.load().primary
+        {
+            // What `choose` would say, for the most frequent case.
+            return Ok(Way { node, reason: Reason::Primary, read_only: false, replica: false });
+        }
         let intent = Intent {
             routing: self.terms.routing,
             preference: self.terms.preference,
@@ -100,16 +113,15 @@ impl Session {
         Some(pool)
     }
 
-    fn hold(&mut self, mut server: Server<Carried>, pool: Arc<Pool<Carried>>, way: &Way) -> Held {
+    fn hold(&mut self, mut server: Box<Server<Carried>>, pool: Arc<Pool<Carried>>, way: &Way) -> Held {
         let at = Reason::ALL.iter().position(|reason| *reason == way.reason).unwrap_or(0);
-        self.worker.counters.routed[at].add(1);
+        self.worker.counters.routed[at].bump_local(1);
+        pool.count_checkout(self.worker.home);
         let card = &self.entry.card;
-        card.hold(Holding { identity: server.identity.clone(), node: way.node, epoch: server.epoch });
+        card.hold(server.identity.number);
         card.does(Doing::Active, self.shared.now());
         self.machine.attach(server.baggage.0.take().unwrap_or_default(), way.read_only);
-        if let Some(desk) = self.desk.as_mut()
-            && way.replica
-        {
+        if let Some(desk) = self.desk.as_mut() {
             desk.up.keep();
         }
         Held { server, pool, node: way.node, replica: way.replica }
@@ -138,7 +150,7 @@ impl Session {
             match self.wait_in(&pool, begun).await {
                 Waited::Server(server) => {
                     self.worker.counters.wait.record(begun.elapsed());
-                    return Ok(Ok(self.hold(*server, pool, &way)));
+                    return Ok(Ok(self.hold(server, pool, &way)));
                 }
                 Waited::Over(end) => return Err(end),
                 Waited::Elsewhere(why) => {
@@ -206,13 +218,13 @@ impl Session {
             let server = match pool.try_checkout(self.worker.home, digest) {
                 Some(server) => server,
                 None => match self.stand_in(pool, deadline).await {
-                    Waited::Server(server) => *server,
+                    Waited::Server(server) => server,
                     other => return other,
                 },
             };
             let mut server = server;
             if !pool.wants_check(&server) || pgherd_pool::exchange::check(&mut server).await {
-                return Waited::Server(Box::new(server));
+                return Waited::Server(server);
             }
             pool.lost(server);
             dead += 1;
@@ -235,7 +247,7 @@ impl Session {
             })
             .await;
             match turn {
-                Ok(Turn::Served(server)) => return Waited::Server(Box::new(server)),
+                Ok(Turn::Served(server)) => return Waited::Server(server),
                 Ok(Turn::Refused(why)) => return Waited::Elsewhere(why),
                 Ok(Turn::Notice) => {
                     let notice = answer::waits(&self.facts(pool));
@@ -259,7 +271,7 @@ impl Session {
 
     /// While a session waits: is its client still there, and is the session still wanted? Ready when not.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        self.entry.card.listen(cx.waker());
+        self.listen_for_bells(cx);
         if let Some(end) = self.heed_bells(false) {
             return Poll::Ready(end);
         }
@@ -301,6 +313,8 @@ impl Session {
         (self.avoid, self.reruns) = (None, 0);
         self.machine.refuse_request(answer::unserved(&why));
         let Some(desk) = self.desk.as_mut() else { return Ok(None) };
+        // Once it is answered it must not be shown again together with a later request.
+        desk.up.forget_kept();
         let (bytes, plan) = desk.up.parts();
         let halt = self.machine.client(bytes, &mut Port(plan), &mut Port(desk.down.plan()));
         match halt {

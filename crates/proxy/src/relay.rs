@@ -4,6 +4,7 @@ use crate::answer;
 use crate::card::{Bell, Doing};
 use crate::checkout::Held;
 use crate::desk::Port;
+use crate::listen::MAX_UNREAD;
 use crate::session::{End, Fate, Session};
 use pgherd_session::step::{Halt, Stake};
 use pgherd_wire::frame::HEADER_LEN;
@@ -22,7 +23,7 @@ impl Session {
         self.want_down = HEADER_LEN;
         // The request that asked for the server is shown first.
         match self.think_up() {
-            Ok(Halt::Goodbye) => return Fate::Over(End::Left),
+            Ok(Halt::Goodbye) => self.leaving = true,
             Ok(_) => {}
             Err(broken) => return Fate::Over(End::Told(answer::broken(&broken))),
         }
@@ -44,6 +45,8 @@ impl Session {
             if let Some(end) = self.poll_say(cx) {
                 return Poll::Ready(Fate::Over(end));
             }
+            // The server was not asked because its lane was full; now that there is room, nothing else would wake this task for it.
+            moved |= self.desk.as_ref().is_some_and(|desk| desk.down.was_full() && !desk.down.has_output());
             match self.poll_up(cx, held) {
                 Ok(up) => moved |= up,
                 Err(fate) => return Poll::Ready(fate),
@@ -78,7 +81,7 @@ impl Session {
                 .cell
                 .load()
                 .node(held.node)
-                .is_some_and(|node| held.server.epoch >= node.valid_since);
+                .is_some_and(|node| held.server.identity.epoch >= node.valid_since);
             if !valid {
                 return Some(Fate::Lost);
             }
@@ -128,7 +131,15 @@ impl Session {
         if desk.up.has_output() {
             moved = self.push_up(cx, held)?;
         }
+        if self.leaving {
+            let waits = !self.machine.owes_nothing() && !self.machine.is_copying_in();
+            return if waits { Ok(moved) } else { Err(Fate::Over(End::Left)) };
+        }
         let Some(desk) = self.desk.as_mut() else { return Ok(moved) };
+        if desk.down.output() >= MAX_UNREAD {
+            // What the client does not read piles up, answers of our own above all: it must read before it is heard. Its reading wakes us.
+            return Ok(moved);
+        }
         match desk.up.poll_fill(cx, &mut self.client, want) {
             Poll::Pending => return Ok(moved),
             Poll::Ready(Ok(0)) => return Err(Fate::Over(End::Left)),
@@ -137,7 +148,7 @@ impl Session {
         }
         if desk.up.undecided() >= want {
             match self.think_up() {
-                Ok(Halt::Goodbye) => return Err(Fate::Over(End::Left)),
+                Ok(Halt::Goodbye) => self.leaving = true,
                 // A machine that holds a server asks for none; it waits for its turn.
                 Ok(Halt::More(_) | Halt::Server(_)) => {}
                 Err(broken) => return Err(Fate::Over(End::Told(answer::broken(&broken)))),
@@ -164,7 +175,7 @@ impl Session {
 
     /// Nothing to do until somebody moves.
     fn note(&mut self, cx: &Context<'_>) {
-        self.entry.card.listen(cx.waker());
+        self.listen_for_bells(cx);
         let doing = match (self.machine.owes_nothing(), self.machine.is_between_transactions()) {
             (true, true) => Doing::Idle,
             (true, false) => Doing::IdleInTransaction,
@@ -186,6 +197,9 @@ impl Session {
         pool.lost(server);
         let words = self.machine.fatal().map(Box::<[u8]>::from);
         let pinned = self.machine.pin();
+        if let Some(report) = answer::misunderstood(words.as_deref()) {
+            return Err(End::Told(report));
+        }
         let stake = self.machine.stake();
         let desk = match self.desk.as_mut() {
             Some(desk) => desk,
@@ -195,7 +209,11 @@ impl Session {
         let undecided = desk.down.undecided();
         desk.down.plan().skip(undecided);
         let untouched = desk.up.can_rewind() && self.machine.can_rewind();
-        if untouched && (replica || stake == Stake::Nothing) && self.reruns < MAX_RERUNS {
+        // What a replica was asked cannot have changed anything; nor can a statement that was only prepared.
+        if untouched
+            && (replica || matches!(stake, Stake::Nothing | Stake::Statement))
+            && self.reruns < MAX_RERUNS
+        {
             self.machine.rewind();
             desk.up.rewind();
             self.want_up = HEADER_LEN;

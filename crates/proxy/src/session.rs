@@ -59,11 +59,22 @@ pub struct Session {
     /// A node that has just failed this request.
     pub(crate) avoid: Option<NodeId>,
     pub(crate) reruns: u32,
+    /// Terminate was seen behind requests that are not answered yet: they are answered first, as PostgreSQL does, and nothing more is read.
+    pub(crate) leaving: bool,
+    pub(crate) waker: Option<std::task::Waker>,
 }
 
 impl Session {
     pub(crate) fn card(&self) -> &Arc<Card> {
         &self.entry.card
+    }
+
+    /// Whoever rings wakes this session. A task keeps its waker for life, so this is a comparison but for the first time.
+    pub(crate) fn listen_for_bells(&mut self, cx: &std::task::Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.entry.card.listen(cx.waker());
+        }
     }
 
     /// Lanes, fetched when there are none.
@@ -165,10 +176,12 @@ impl Session {
     /// The session ends while it holds a server: when that is between transactions it is cleaned and goes on, else what it still does is cancelled and it is closed.
     pub(crate) fn abandon(&mut self, held: Held) {
         let between = self.machine.is_between_transactions();
-        let sent_all = self.desk.as_ref().is_none_or(|desk| !desk.up.has_output());
+        let desk = self.desk.as_ref();
+        let sent_all = !self.machine.is_mid_request() && desk.is_none_or(|desk| !desk.up.has_output());
+        let heard_all = desk.is_none_or(|desk| desk.down.undecided() == 0);
         let cancelled = self.card().let_go();
         let Held { mut server, pool, .. } = held;
-        if between && sent_all && !cancelled {
+        if between && sent_all && heard_all && !cancelled {
             server.baggage.0 = self.machine.detach();
             return pool.release(server);
         }
@@ -176,7 +189,7 @@ impl Session {
             let identity = server.identity.clone();
             tokio::spawn(async move { crate::cancel::deliver(&identity).await });
         }
-        pool.forget(server);
+        if sent_all { pool.forget(server) } else { pool.cut(server) }
     }
 }
 

@@ -17,8 +17,6 @@ use pgherd_session::server::ServerState;
 use pgherd_topology::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 /// What sessions leave on servers.
 #[derive(Debug, Default)]
@@ -123,8 +121,6 @@ pub struct Shared {
     /// Makes secrets.
     pub random: Random,
     pub(crate) welcomes: Mutex<Welcomes>,
-    started: Instant,
-    now: AtomicU64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -150,8 +146,6 @@ impl Shared {
             steward: RwLock::new(steward),
             random,
             welcomes: Mutex::default(),
-            started: Instant::now(),
-            now: AtomicU64::new(0),
         })
     }
 
@@ -172,16 +166,9 @@ impl Shared {
         self.welcomes.lock().clear();
     }
 
-    /// Milliseconds since the process began to serve, as of the last tick of the sweep: good enough for limits in seconds, and free.
+    /// Milliseconds of the pools' coarse clock.
     #[inline]
     pub fn now(&self) -> u64 {
-        self.now.load(Ordering::Relaxed)
-    }
-
-    /// Advances [`Shared::now`]; the sweep calls it.
-    pub(crate) fn tick(&self) -> u64 {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.now.store(now, Ordering::Relaxed);
-        now
+        self.pools.common().clock.now()
     }
 }

@@ -2,11 +2,16 @@
 
 use crate::card::{Bell, Card, Doing};
 use crate::shared::Shared;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Sessions are looked over at every so many ticks of the janitor.
 const TICKS: u32 = 5;
+
+/// Idleness after which a session gives its buffers back. Busy sessions keep theirs, so that a transaction need not fetch any.
+const REST_AFTER: Duration = Duration::from_millis(500);
 
 /// Runs for as long as the process serves: the pools' janitor, deadlines of sessions, changes of the topology.
 pub async fn run(shared: Arc<Shared>) {
@@ -25,8 +30,8 @@ pub async fn run(shared: Arc<Shared>) {
                 follow(&shared);
             }
             _ = ticks.tick() => {
-                let now = shared.tick();
                 pgherd_pool::janitor::tick(&shared.pools, Instant::now());
+                let now = shared.now();
                 count += 1;
                 if count.is_multiple_of(TICKS) {
                     shared.cards.each(|card| check(card, now));
@@ -40,14 +45,24 @@ pub async fn run(shared: Arc<Shared>) {
 fn follow(shared: &Shared) {
     let snapshot = shared.cell.load_full();
     shared.pools.follow(&snapshot);
+    let stale: HashSet<u64> = {
+        let identities = shared.pools.common().identities.lock();
+        let is_stale = |node, epoch| snapshot.node(node).is_none_or(|node| epoch < node.valid_since);
+        identities
+            .values()
+            .filter(|known| is_stale(known.node, known.epoch))
+            .map(|known| known.number)
+            .collect()
+    };
     let mut cut = 0;
-    shared.cards.each(|card| {
-        let Some((node, epoch)) = card.held_server() else { return };
-        if snapshot.node(node).is_none_or(|node| epoch < node.valid_since) {
-            card.ring(Bell::Cut);
-            cut += 1;
-        }
-    });
+    if !stale.is_empty() {
+        shared.cards.each(|card| {
+            if card.held_server().is_some_and(|number| stale.contains(&number)) {
+                card.ring(Bell::Cut);
+                cut += 1;
+            }
+        });
+    }
     if cut > 0 {
         shared.forget_welcomes();
         tracing::info!(epoch = snapshot.epoch, sessions = cut, "server connections cut");
@@ -57,13 +72,17 @@ fn follow(shared: &Shared) {
 fn check(card: &Arc<Card>, now: u64) {
     let (doing, since) = card.doing();
     let limits = &card.timeouts;
+    let idle = Duration::from_millis(now.saturating_sub(since));
+    if doing == Doing::Idle && idle >= REST_AFTER && idle < REST_AFTER + REST_AFTER {
+        card.ring(Bell::Rest);
+    }
     let (limit, bell) = match doing {
         Doing::Idle => (limits.client_idle, Bell::ClientIdle),
         Doing::IdleInTransaction => (limits.idle_in_transaction, Bell::IdleInTransaction),
         Doing::Active => (limits.query, Bell::QueryTimeout),
         Doing::Waiting => return,
     };
-    if limit.is_some_and(|limit| Duration::from_millis(now.saturating_sub(since)) > limit) {
+    if limit.is_some_and(|limit| idle > limit) {
         card.ring(bell);
     }
 }

@@ -29,6 +29,9 @@ pub enum Control {
 
 /// Reads `text` when the whole of it is one statement of a form PostgreSQL is sure to accept; `None` for everything else.
 pub fn control(text: &[u8]) -> Option<Control> {
+    if !may_control(text) {
+        return None;
+    }
     let mut tokens = Tokens::new(text);
     let first = tokens.next()?;
     let Token::Word(word) = first else { return None };
@@ -44,6 +47,15 @@ pub fn control(text: &[u8]) -> Option<Control> {
         b'r' if first.is("rollback") => ends(tokens).then_some(Control::Rollback),
         b'a' if first.is("abort") => ends(tokens).then_some(Control::Rollback),
         _ => None,
+    }
+}
+
+/// A look at the first letters: most statements are none of these, and this is asked of every one.
+fn may_control(text: &[u8]) -> bool {
+    match text {
+        [b's' | b'S', second, ..] => matches!(second, b't' | b'T'),
+        [b'i' | b'I' | b'u' | b'U' | b'd' | b'D' | b'w' | b'W', ..] => false,
+        _ => true,
     }
 }
 

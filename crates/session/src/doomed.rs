@@ -123,16 +123,24 @@ impl Machine {
     }
 
     fn doomed_query(&mut self, text: &[u8], down: &mut impl Sink) {
-        if ends(text) {
-            self.doomed = None;
-            self.status = Status::Idle;
-            complete(down, b"ROLLBACK", Status::Idle);
-        } else {
-            self.refuse_doomed(down, true);
+        let Some(control @ (Control::Commit | Control::Rollback)) = control(text) else {
+            return self.refuse_doomed(down, true);
+        };
+        self.status = Status::Idle;
+        match self.doomed.take().and_then(|doomed| doomed.report) {
+            // Who asks for COMMIT and does not know yet must not take ROLLBACK for an answer.
+            Some(report) if control == Control::Commit => answer(down, |out| {
+                report.write(out);
+                write::ready(out, Status::Idle);
+            }),
+            _ => complete(down, b"ROLLBACK", Status::Idle),
         }
     }
 
     fn doomed_sync(&mut self, down: &mut impl Sink) {
+        if let Some(report) = self.doomed.as_mut().and_then(|doomed| doomed.report.take()) {
+            answer(down, |out| report.write(out));
+        }
         match self.doomed.take_if(|doomed| doomed.ended) {
             Some(_) => self.status = Status::Idle,
             None => {
@@ -163,7 +171,10 @@ impl Machine {
         }
         if let Some(doomed) = self.doomed.as_mut() {
             doomed.bound |= kind == tag::BIND;
-            doomed.ended |= kind == tag::EXECUTE;
+            if kind == tag::EXECUTE {
+                doomed.ended = true;
+                doomed.report = None;
+            }
         }
         match (kind, Target::view(body)) {
             (tag::BIND, _) => answer(down, |out| write::frame(out, b'2', |_| {})),
@@ -185,7 +196,7 @@ impl Machine {
     }
 
     fn doomed_parse(&mut self, body: &[u8], down: &mut impl Sink) {
-        let Some(view) = Parse::view(body).filter(|view| ends(view.query)) else {
+        let Some(view) = Parse::view(body).filter(|view| self.may_end(view.query)) else {
             return self.refuse_doomed(down, false);
         };
         if self.names.get(view.name).is_some() {
@@ -204,8 +215,17 @@ impl Machine {
     /// The statement of this name ends a transaction block.
     fn names_an_end(&self, name: &[u8]) -> bool {
         match name {
-            b"" => self.unnamed.serial != 0 && ends(query_text(&self.unnamed.rest)),
-            _ => self.names.get(name).is_some_and(|statement| ends(statement.query())),
+            b"" => self.unnamed.serial != 0 && self.may_end(query_text(&self.unnamed.rest)),
+            _ => self.names.get(name).is_some_and(|statement| self.may_end(statement.query())),
+        }
+    }
+
+    /// This text ends a failed block. Who was not told that it failed must be refused COMMIT, not be answered ROLLBACK.
+    fn may_end(&self, text: &[u8]) -> bool {
+        match control(text) {
+            Some(Control::Commit) => self.doomed.as_ref().is_some_and(|doomed| doomed.report.is_none()),
+            Some(Control::Rollback) => true,
+            _ => false,
         }
     }
 
@@ -229,10 +249,6 @@ impl Machine {
             }),
         }
     }
-}
-
-fn ends(text: &[u8]) -> bool {
-    matches!(control(text), Some(Control::Commit | Control::Rollback))
 }
 
 /// What PostgreSQL says in a failed block.

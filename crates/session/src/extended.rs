@@ -5,15 +5,14 @@ use crate::loss::ending;
 use crate::machine::{Bound, MAX_HELD, MAX_PREPARED, Machine, Verdict, answer};
 use crate::pending::{Fate, Kind, Owed, Undo};
 use crate::pin::Pin;
-use crate::prepared::{SERVER_PREFIX, Statement};
-use crate::server::Knowledge;
+use crate::prepared::SERVER_PREFIX;
+use crate::server::{Known, SOMEBODYS};
 use crate::step::{Halt, Sink};
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::{HEADER_LEN, Header, c_string};
 use pgherd_wire::frontend::{BindNames, Parse, Target, query_text, tag};
 use pgherd_wire::sqlstate::code;
 use pgherd_wire::write::{self, Report, Severity};
-use std::sync::Arc;
 
 impl Machine {
     pub(crate) fn extended(
@@ -26,13 +25,14 @@ impl Machine {
         if frame.tag == tag::CLOSE && self.close_here(body, down) {
             return Verdict::Skip;
         }
+        if frame.tag == tag::PARSE && self.parse_here(frame, body, down) {
+            return Verdict::Skip;
+        }
         if self.server.is_none() {
             return Verdict::Stop(Halt::Server(self.extended_demand(frame, body)));
         }
         self.prelude(up);
-        if !self.batch {
-            self.close_evicted(up);
-        }
+        self.open_batch(frame.tag, body, up);
         self.batch = true;
         match frame.tag {
             tag::PARSE => self.parse(frame, body, up, down),
@@ -64,37 +64,36 @@ impl Machine {
         }
     }
 
-    pub(crate) fn sync(&mut self, up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+    pub(crate) fn sync(&mut self, frame: Header, up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
         if self.copy_in {
             // The server would ignore it while it copies.
             return Verdict::Skip;
         }
         self.discard = false;
+        if self.server.is_none() && frame.total > HEADER_LEN {
+            // Malformed: a server says so in its own words.
+            return Verdict::Stop(Halt::Server(self.demand(b"")));
+        }
         if self.server.is_none() {
             let status = self.status;
             answer(down, |out| write::ready(out, status));
             return Verdict::Skip;
         }
         self.prelude(up);
+        self.batches += 1;
         self.batch = false;
         self.owe(Kind::Sync);
         Verdict::Pass
-    }
-
-    /// Statements that made room for others are closed before a new batch, never within the one that might still use them.
-    fn close_evicted(&mut self, up: &mut impl Sink) {
-        let Some(server) = self.server.as_mut() else { return };
-        for id in server.take_evicted() {
-            let name = format!("pgherd_{id}");
-            up.compose(|out| write::close_statement(out, name.as_bytes()));
-            self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
-        }
     }
 
     /// Close of a statement: the server keeps its copy for others, so we answer it.
     fn close_here(&mut self, body: &[u8], down: &mut impl Sink) -> bool {
         let Some(Target::Statement(name)) = Target::view(body) else { return false };
         let undo = if name.is_empty() {
+            if let Some(server) = self.server.as_mut().filter(|server| server.unnamed == Some((self.id, 0))) {
+                // One too large to be remembered: nobody's from now on, so that it is closed before the next use.
+                server.unnamed = Some(SOMEBODYS);
+            }
             Undo::Dropped(self.unnamed.clear())
         } else {
             match self.names.remove(name) {
@@ -163,14 +162,33 @@ impl Machine {
         self.names.insert(view.name.into(), statement.clone());
         let undo = Undo::Named(view.name.into());
         let Some(server) = self.server.as_mut() else { return Verdict::Skip };
-        let knowledge = server.knows(statement.id, self.limits.max_prepared_statements);
-        if knowledge == Knowledge::Yes && self.status != Status::Failed {
+        let known = server.knows(statement.id, self.limits.max_prepared_statements, self.batches);
+        if known == Known::Yes && self.status != Status::Failed {
             self.fake(Kind::Parse, undo, down);
             return Verdict::Skip;
         }
         // In a failed block only PostgreSQL knows which statements it accepts, so it must prepare this one afresh.
-        self.prepare(&statement, knowledge, Fate::Forward, up).undo = undo;
+        self.prepare(&statement, known, Fate::Forward, up).undo = undo;
         Verdict::Skip
+    }
+
+    /// A named Parse, while the session holds no server, of a text that some server accepted under the same settings: it need not wait for a server to hear the
+    /// same again. The one that runs it will prepare it then.
+    fn parse_here(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> bool {
+        let alone = self.server.is_none() && self.owed.is_empty() && HEADER_LEN + body.len() == frame.total;
+        let Some(view) = Parse::view(body).filter(|view| alone && !view.name.is_empty()) else {
+            return false;
+        };
+        if self.names.is_full(self.limits.max_client_statements, frame.total)
+            || self.names.get(view.name).is_some()
+        {
+            return false;
+        }
+        let known = self.texts.find(view.rest).filter(|known| known.is_proven(self.settings.digest()));
+        let Some(statement) = known.filter(|_| effects(view.query).is_none()) else { return false };
+        self.names.insert(view.name.into(), statement);
+        self.fake(Kind::Parse, Undo::Named(view.name.into()), down);
+        true
     }
 
     /// A DISCARD ALL or DEALLOCATE ALL on its way will take this name away. If that fails it fails in a transaction block, and so will what follows.
@@ -212,7 +230,11 @@ impl Machine {
     /// The client must get an error that the server would not give by itself: a request that is sure to fail goes in place of the client's, so that the
     /// transaction fails as it must, and `report` takes the place of the server's words.
     fn refuse(&mut self, kind: Kind, report: Report, up: &mut impl Sink) -> Verdict {
-        up.compose(|out| write::describe_statement(out, b"pgherd_refused"));
+        up.compose(|out| match kind {
+            // A failed transaction refuses a Parse before it looks at names.
+            Kind::Parse => write::parse(out, b"pgherd_refused", b"SELECT pgherd_refused\0\0\0"),
+            _ => write::describe_statement(out, b"pgherd_refused"),
+        });
         self.owe(kind).instead = Some(Box::new(report));
         Verdict::Skip
     }
@@ -302,56 +324,6 @@ impl Machine {
     fn unknown(&mut self, kind: Kind, name: &[u8], up: &mut impl Sink) -> Verdict {
         let message = format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name));
         self.refuse(kind, Report::new(Severity::Error, "26000", message), up)
-    }
-
-    /// Prepares a statement on this server when it does not have it; the answer is swallowed.
-    fn ensure(&mut self, statement: &Arc<Statement>, up: &mut impl Sink) {
-        let Some(server) = self.server.as_mut() else { return };
-        let knowledge = server.knows(statement.id, self.limits.max_prepared_statements);
-        if knowledge != Knowledge::Yes {
-            self.prepare(statement, knowledge, Fate::Swallow, up);
-        }
-    }
-
-    /// Sends a Parse under our name. If the server may have the statement already, a Close goes first: of what is not there it is no error.
-    fn prepare(
-        &mut self,
-        statement: &Arc<Statement>,
-        knowledge: Knowledge,
-        fate: Fate,
-        up: &mut impl Sink,
-    ) -> &mut Owed {
-        if knowledge != Knowledge::No {
-            up.compose(|out| write::close_statement(out, &statement.name));
-            self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
-        }
-        up.compose(|out| write::parse(out, &statement.name, &statement.rest));
-        if let Some(server) = self.server.as_mut() {
-            server.learn(statement.id, self.limits.max_prepared_statements);
-        }
-        let mut owed = Owed::new(Kind::Parse, fate);
-        owed.learned = statement.id;
-        self.owed.push(owed)
-    }
-
-    /// Makes the server's unnamed statement this session's, or none when the session has none: another client's must never be used.
-    fn ensure_unnamed(&mut self, up: &mut impl Sink) {
-        let Some(server) = self.server.as_mut() else { return };
-        let serial = self.unnamed.serial;
-        if server.unnamed == Some((self.id, serial)) {
-            return;
-        }
-        if serial == 0 {
-            if server.unnamed.take().is_some() {
-                up.compose(|out| write::close_statement(out, b""));
-                self.owed.push(Owed::new(Kind::Close, Fate::Swallow)).undo = Undo::Lent(0);
-            }
-            return;
-        }
-        server.unnamed = Some((self.id, serial));
-        let rest = &self.unnamed.rest;
-        up.compose(|out| write::parse(out, b"", rest));
-        self.owed.push(Owed::new(Kind::Parse, Fate::Swallow)).undo = Undo::Lent(serial);
     }
 }
 

@@ -18,6 +18,7 @@ pub mod params;
 pub mod pending;
 pub mod pin;
 pub mod prelude;
+pub mod preparation;
 pub mod prepared;
 pub mod replies;
 pub mod server;

@@ -70,8 +70,10 @@ pub struct Machine {
     pub(crate) down: Flow,
     /// An error came: the client's messages are dropped until its Sync.
     pub(crate) discard: bool,
-    /// Extended requests came since the last Sync.
+    /// Extended requests went out since the last Sync.
     pub(crate) batch: bool,
+    /// How many Syncs went out: the number of the present batch.
+    pub(crate) batches: u64,
     /// The server is in COPY IN.
     pub(crate) copy_in: bool,
     /// A BEGIN that was answered but not sent.
@@ -128,6 +130,7 @@ impl Machine {
             down: Flow::default(),
             discard: false,
             batch: false,
+            batches: 0,
             copy_in: false,
             begin: None,
             begun: None,
@@ -222,6 +225,11 @@ impl Machine {
         self.down.left > 0 && !self.down.skip
     }
 
+    /// A message to the server is half-way: nothing else may be put into its stream.
+    pub fn is_mid_request(&self) -> bool {
+        self.up.left > 0 && !self.up.skip
+    }
+
     /// The session's settings as they are now.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -294,7 +302,7 @@ impl Machine {
             _ if self.refusal.is_some() => self.refused_request(frame, body, down),
             _ if self.doomed.is_some() => self.doomed_request(frame, body, down),
             tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => self.copy_message(frame.tag),
-            tag::SYNC => self.sync(up, down),
+            tag::SYNC => self.sync(frame, up, down),
             tag::FLUSH if self.copy_in || !self.batch || self.discard => Verdict::Skip,
             tag::FLUSH => Verdict::Pass,
             // Any other message makes a copy fail and is lost with it: the server says so, and owes nothing for it.
@@ -316,10 +324,8 @@ impl Machine {
 
     /// Undoes what a request that never ran had changed here.
     pub(crate) fn undo(&mut self, owed: Owed) {
-        if owed.learned != 0
-            && let Some(server) = self.server.as_mut()
-        {
-            server.forget(owed.learned);
+        if let (Some(statement), Some(server)) = (&owed.learned, self.server.as_mut()) {
+            server.forget(statement.id);
         }
         let lent = match owed.undo {
             Undo::Nothing => return,

@@ -24,6 +24,11 @@ impl Names {
         self.known.get(name)
     }
 
+    /// The name that this client gave to the statement that servers know by this one.
+    pub fn of_servers(&self, ours: &[u8]) -> Option<&[u8]> {
+        self.known.iter().find(|(_, statement)| *statement.name == *ours).map(|(name, _)| &**name)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.known.len()

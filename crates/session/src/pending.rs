@@ -85,8 +85,8 @@ pub struct Owed {
     pub kind: Kind,
     /// Whose reply.
     pub fate: Fate,
-    /// Statement that the server learns by this Parse; 0 for none.
-    pub learned: u64,
+    /// Statement that the server learns by this Parse.
+    pub learned: Option<Arc<Statement>>,
     /// How to undo it.
     pub undo: Undo,
     /// CopyDone and CopyFail that were sent after this request and before the next.
@@ -100,7 +100,7 @@ pub struct Owed {
 impl Owed {
     /// An owed reply without side effects.
     pub fn new(kind: Kind, fate: Fate) -> Owed {
-        Owed { kind, fate, learned: 0, undo: Undo::Nothing, copy_ends: 0, effects: None, instead: None }
+        Owed { kind, fate, learned: None, undo: Undo::Nothing, copy_ends: 0, effects: None, instead: None }
     }
 }
 

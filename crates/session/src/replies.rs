@@ -5,6 +5,7 @@ use crate::machine::{MAX_HELD, Machine, answer};
 use crate::params::{Settings, Value};
 use crate::pending::{Fate, Kind, Undo};
 use crate::pin::Pin;
+use crate::prepared::SERVER_PREFIX;
 use crate::step::{Broken, Sink};
 use pgherd_wire::backend::{Fields, Status, command_tag, tag};
 use pgherd_wire::frame::{HEADER_LEN, Header, header};
@@ -84,7 +85,7 @@ impl Machine {
             tag::NOTICE | tag::PARAMETER_STATUS | tag::NOTIFICATION => {
                 return Ok(self.unasked(frame.tag, body));
             }
-            tag::ERROR => return self.error(body, down),
+            tag::ERROR => return self.error(frame, body, down),
             tag::READY => return self.ready(body),
             _ => {}
         }
@@ -114,8 +115,13 @@ impl Machine {
             (Kind::DescribeStatement | Kind::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => true,
             _ => return Err(unexpected),
         };
-        if done {
-            self.owed.pop();
+        if done
+            && let Some(owed) = self.owed.pop()
+            && let Some(statement) = owed.learned
+            && let Some(server) = self.server.as_mut()
+        {
+            server.confirm(statement.id);
+            statement.prove(self.settings.digest());
         }
         Ok(delivery)
     }
@@ -157,7 +163,21 @@ impl Machine {
         self.owed = owed;
     }
 
-    fn error(&mut self, body: &[u8], down: &mut impl Sink) -> Result<Delivery, Broken> {
+    /// An error that speaks of a statement by the name we gave it on the server speaks to the client by the client's name.
+    fn in_the_clients_words(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Delivery {
+        let quoted = [b"\"", SERVER_PREFIX].concat();
+        let spoken = memchr::memmem::find(body, &quoted).filter(|_| body.len() + HEADER_LEN == frame.total);
+        let Some(from) = spoken.map(|at| at + 1) else { return Delivery::Pass };
+        let end = memchr::memchr(b'"', &body[from..]).map_or(body.len(), |length| from + length);
+        let ours = &body[from..end];
+        let Some(name) = self.names.of_servers(ours) else { return Delivery::Pass };
+        let words = [&body[..from], name, &body[end..]].concat();
+        answer(down, |out| write::frame(out, tag::ERROR, |out| out.extend_from_slice(&words)));
+        self.relayed = true;
+        Delivery::Drop
+    }
+
+    fn error(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Result<Delivery, Broken> {
         if Fields::view(body).is_fatal() {
             // The connection ends with this. What the client hears of it is the driver's decision.
             self.fatal = Some(body.into());
@@ -171,6 +191,9 @@ impl Machine {
         // In a failed transaction the server's own refusal comes first, as it would in a direct connection.
         let aborted = Fields::view(body).sqlstate() == Some(code::IN_FAILED_SQL_TRANSACTION.as_bytes());
         let instead = head.instead.take().filter(|_| !aborted);
+        if let (Some(statement), Some(server)) = (&head.learned, self.server.as_mut()) {
+            server.failed(statement.id);
+        }
         let (kind, fate, undo) = (head.kind, head.fate, std::mem::take(&mut head.undo));
         if kind.ends_unit() {
             head.effects = None;
@@ -193,7 +216,7 @@ impl Machine {
         self.owed = owed;
         self.discard = !synced;
         match instead {
-            None => Ok(Delivery::Pass),
+            None => Ok(self.in_the_clients_words(frame, body, down)),
             Some(report) => {
                 answer(down, |out| report.write(out));
                 self.relayed = true;
@@ -264,7 +287,7 @@ impl Machine {
             b"SET" | b"RESET" | b"DISCARD ALL" | b"DEALLOCATE" | b"DEALLOCATE ALL" => {
                 self.confirm_effect(tag)
             }
-            b"LISTEN" | b"LOAD" | b"PREPARE" | b"DECLARE CURSOR" => self.confirm_effect(tag),
+            b"LISTEN" | b"LOAD" | b"PREPARE" | b"DECLARE CURSOR" | b"DO" => self.confirm_effect(tag),
             _ => {}
         }
     }
@@ -276,7 +299,7 @@ impl Machine {
             (b"SET", Some(Effect::Set(name, value))) => {
                 self.change(|settings| settings.with(&name, Some(Value::Sql(value.clone()))))
             }
-            (b"SET" | b"DECLARE CURSOR", Some(Effect::Scoped)) => {}
+            (b"SET" | b"DECLARE CURSOR" | b"DO", Some(Effect::Scoped)) => {}
             (b"SET" | b"RESET", Some(Effect::Reset(Some(name)))) => self.reset(&name),
             (b"RESET", Some(Effect::Reset(None))) => self.reset_all(),
             (b"DISCARD ALL", _) => self.discard_all(),

@@ -30,19 +30,31 @@ pub const SOMEBODYS: (u64, u64) = (0, 0);
 
 /// Whether a statement is prepared on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Knowledge {
-    /// It is, or will be by the time the next message arrives.
+pub(crate) enum Known {
+    /// It is, or will be by the time the next message of the batch arrives.
     Yes,
+    /// It is, unless a command on its way takes it away (DISCARD ALL, DEALLOCATE ALL), or its Parse is on its way in an earlier batch, which may fail before
+    /// it comes to it.
+    Perhaps,
     /// It is not.
     No,
-    /// It is, unless a command on its way takes it away (DISCARD ALL, DEALLOCATE ALL).
-    Perhaps,
 }
 
+/// A statement that is prepared, by the server's clock.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct Prepared {
     used: u64,
     since: u64,
+}
+
+/// A Parse on its way.
+#[derive(Debug)]
+struct Unsure {
+    id: u64,
+    /// Number of its batch.
+    batch: u64,
+    /// An earlier Parse of the same statement succeeded: should this one (and the Close before it) never run, the statement is still there.
+    stood: bool,
 }
 
 /// State of one server connection.
@@ -54,62 +66,104 @@ pub struct ServerState {
     pub unnamed: Option<(u64, u64)>,
     /// Something is left on it that only DISCARD ALL takes away.
     pub dirty: Option<Pin>,
-    statements: HashMap<u64, Known, BuildHasherDefault<NumberHasher>>,
+    statements: HashMap<u64, Prepared, BuildHasherDefault<NumberHasher>>,
     clock: u64,
+    /// Statements whose Parse was not answered yet, oldest first: when an earlier request of its batch fails, it never runs.
+    unsure: Vec<Unsure>,
     /// A command that takes away all statements known until this moment is on its way.
     doubt: Option<u64>,
     /// Statements to be closed before the next batch; until then they are there.
-    evicted: Vec<(u64, Known)>,
+    evicted: Vec<(u64, Prepared)>,
 }
 
 impl ServerState {
-    /// Is this statement prepared there? Counts as a use. One that was to be closed stays, and another makes room for it.
-    pub fn knows(&mut self, id: u64, limit: usize) -> Knowledge {
+    /// Is this statement prepared there, for a use in batch number `batch`? Counts as a use. One that was to be closed stays, and another makes room for it,
+    /// when there are more than `limit`.
+    pub(crate) fn knows(&mut self, id: u64, limit: usize, batch: u64) -> Known {
         self.clock += 1;
         if let Some(at) = self.evicted.iter().position(|(evicted, _)| *evicted == id) {
-            let (_, known) = self.evicted.swap_remove(at);
-            self.insert(id, known.since, limit);
+            // Still there: preparing it again would be refused as a duplicate.
+            let (_, prepared) = self.evicted.swap_remove(at);
+            self.insert(id, prepared.since, limit);
         }
-        match self.statements.get_mut(&id) {
-            None => Knowledge::No,
-            Some(known) => {
-                known.used = self.clock;
-                if self.doubt.is_some_and(|doubt| known.since <= doubt) {
-                    Knowledge::Perhaps
-                } else {
-                    Knowledge::Yes
-                }
-            }
+        let Some(prepared) = self.statements.get_mut(&id) else { return Known::No };
+        prepared.used = self.clock;
+        let doubted = self.doubt.is_some_and(|doubt| prepared.since <= doubt);
+        let latest = self.unsure.iter().rev().find(|unsure| unsure.id == id);
+        match latest {
+            _ if doubted => Known::Perhaps,
+            Some(unsure) if unsure.batch != batch => Known::Perhaps,
+            _ => Known::Yes,
         }
     }
 
-    /// A Parse of this statement is on its way. When there are more than `limit`, the one that was not used for the longest time is marked to be
-    /// closed before the next batch (the present one may still use it).
-    pub(crate) fn learn(&mut self, id: u64, limit: usize) {
+    /// A Parse of this statement is on its way in batch number `batch`. When there are more than `limit`, the one that was not used for the longest time is
+    /// marked to be closed before the next batch (the present one may still use it).
+    pub(crate) fn learn(&mut self, id: u64, limit: usize, batch: u64) {
         self.clock += 1;
+        let stood = self.statements.contains_key(&id) && !self.is_unsure(id);
+        self.unsure.push(Unsure { id, batch, stood });
         self.insert(id, self.clock, limit);
     }
 
+    fn is_unsure(&self, id: u64) -> bool {
+        self.unsure.iter().any(|unsure| unsure.id == id)
+    }
+
     fn insert(&mut self, id: u64, since: u64, limit: usize) {
-        self.statements.insert(id, Known { used: self.clock, since });
-        if self.statements.len() > limit.max(1) {
+        self.statements.insert(id, Prepared { used: self.clock, since });
+        while self.statements.len() > limit.max(1) {
             let others = self.statements.iter().filter(|(other, _)| **other != id);
-            if let Some((&oldest, &known)) = others.min_by_key(|(_, known)| known.used) {
+            if let Some((&oldest, &prepared)) = others.min_by_key(|(_, prepared)| prepared.used) {
                 self.statements.remove(&oldest);
-                self.evicted.push((oldest, known));
+                self.evicted.push((oldest, prepared));
             }
         }
     }
 
-    /// Statements that must be closed now, before a new batch.
-    pub(crate) fn take_evicted(&mut self) -> impl Iterator<Item = u64> + use<> {
-        std::mem::take(&mut self.evicted).into_iter().map(|(id, _)| id)
+    /// Statements that must be closed now, before a new batch. One whose Parse was not answered yet waits for the next.
+    pub(crate) fn take_evicted(&mut self) -> Vec<u64> {
+        if self.evicted.is_empty() {
+            return Vec::new();
+        }
+        let (wait, now) =
+            std::mem::take(&mut self.evicted).into_iter().partition(|(id, _)| self.is_unsure(*id));
+        self.evicted = wait;
+        let now: Vec<(u64, Prepared)> = now;
+        now.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// The Parse failed or never ran.
+    /// The oldest Parse of this statement that was on its way has succeeded.
+    pub(crate) fn confirm(&mut self, id: u64) {
+        self.resolve(id, true);
+    }
+
+    /// The oldest Parse of this statement that was on its way never ran; an earlier one may have, or a later one may yet.
     pub(crate) fn forget(&mut self, id: u64) {
-        self.statements.remove(&id);
-        self.evicted.retain(|(evicted, _)| *evicted != id);
+        if !self.resolve(id, false) {
+            self.statements.remove(&id);
+            self.evicted.retain(|(evicted, _)| *evicted != id);
+        }
+    }
+
+    /// The oldest Parse of this statement that was on its way ran and failed, after a Close if there was an earlier one.
+    pub(crate) fn failed(&mut self, id: u64) {
+        if let Some(first) = self.unsure.iter_mut().find(|unsure| unsure.id == id) {
+            first.stood = false;
+        }
+    }
+
+    /// Takes the oldest off; false when nothing says any more that the statement is there.
+    fn resolve(&mut self, id: u64, ran: bool) -> bool {
+        let Some(at) = self.unsure.iter().position(|unsure| unsure.id == id) else { return ran };
+        let stands = self.unsure.remove(at).stood || ran;
+        match self.unsure.iter_mut().find(|unsure| unsure.id == id) {
+            Some(next) => {
+                next.stood = stands;
+                true
+            }
+            None => stands,
+        }
     }
 
     /// DISCARD ALL or DEALLOCATE ALL is on its way. Whether it will succeed is not known yet.
@@ -129,9 +183,11 @@ impl ServerState {
 
     /// DISCARD ALL or DEALLOCATE ALL happened: what was prepared before it was sent is gone.
     pub(crate) fn forget_all(&mut self) {
-        let doubt = self.doubt.unwrap_or(self.clock);
-        self.statements.retain(|_, known| known.since > doubt);
-        self.evicted.retain(|(_, known)| known.since > doubt);
+        // Replies come in order: a Parse that was not answered yet comes after it, and no other.
+        self.unsure.iter_mut().for_each(|unsure| unsure.stood = false);
+        let coming = |id: u64| self.unsure.iter().any(|unsure| unsure.id == id);
+        self.statements.retain(|id, _| coming(*id));
+        self.evicted.retain(|(id, _)| coming(*id));
     }
 
     /// How many statements are prepared there.
@@ -149,37 +205,85 @@ impl ServerState {
 mod tests {
     use super::*;
 
+    fn knowing(limit: usize, ids: std::ops::RangeInclusive<u64>) -> ServerState {
+        let mut server = ServerState::default();
+        ids.for_each(|id| {
+            server.learn(id, limit, 1);
+            server.confirm(id);
+        });
+        server
+    }
+
     #[test]
     fn the_least_recently_used_goes_first() {
-        let mut server = ServerState::default();
-        for id in 1..=3 {
-            server.learn(id, 3);
-        }
-        assert_eq!(server.knows(1, 3), Knowledge::Yes);
-        server.learn(4, 3);
+        let mut server = knowing(3, 1..=3);
+        assert_eq!(server.knows(1, 3, 1), Known::Yes);
+        server.learn(4, 3, 1);
+        server.confirm(4);
+        assert_eq!(server.knows(5, 3, 1), Known::No);
         assert_eq!(server.statement_count(), 3);
-        assert_eq!(server.take_evicted().collect::<Vec<_>>(), [2]);
-        assert_eq!(server.knows(2, 3), Knowledge::No);
+        assert_eq!(server.take_evicted(), [2]);
+        assert_eq!(server.knows(2, 3, 1), Known::No);
     }
 
     #[test]
     fn one_that_is_used_again_stays_and_another_goes() {
+        let mut server = knowing(2, 1..=3);
+        assert_eq!(server.knows(1, 2, 1), Known::Yes);
+        assert_eq!(server.take_evicted(), [2]);
+    }
+
+    #[test]
+    fn one_on_its_way_is_not_closed_yet() {
         let mut server = ServerState::default();
-        for id in 1..=3 {
-            server.learn(id, 2);
-        }
-        assert_eq!(server.knows(1, 2), Knowledge::Yes);
-        assert_eq!(server.take_evicted().collect::<Vec<_>>(), [2]);
+        (1..=2).for_each(|id| server.learn(id, 1, 1));
+        assert!(server.take_evicted().is_empty());
+        server.confirm(1);
+        assert_eq!(server.take_evicted(), [1]);
     }
 
     #[test]
     fn a_discard_takes_what_was_known_when_it_was_sent() {
-        let mut server = ServerState::default();
-        server.learn(1, 10);
+        let mut server = knowing(10, 1..=1);
         server.doubt_all();
-        server.learn(2, 10);
-        assert_eq!((server.knows(1, 10), server.knows(2, 10)), (Knowledge::Perhaps, Knowledge::Yes));
+        server.learn(2, 10, 1);
+        assert_eq!((server.knows(1, 10, 1), server.knows(2, 10, 1)), (Known::Perhaps, Known::Yes));
+        server.learn(1, 10, 1);
         server.forget_all();
-        assert_eq!((server.knows(1, 10), server.knows(2, 10)), (Knowledge::No, Knowledge::Yes));
+        server.forget(1);
+        server.confirm(2);
+        assert_eq!((server.knows(1, 10, 1), server.knows(2, 10, 1)), (Known::No, Known::Yes));
+    }
+
+    #[test]
+    fn what_is_still_to_be_closed_is_still_known() {
+        let mut server = knowing(2, 1..=3);
+        assert_eq!(server.evicted[0].0, 1);
+        assert_eq!(server.knows(1, 2, 1), Known::Yes);
+        assert_eq!((server.evicted[0].0, server.evicted.len(), server.statement_count()), (2, 1, 2));
+        server.forget(2);
+        assert_eq!((server.evicted.len(), server.knows(2, 2, 1)), (0, Known::No));
+    }
+
+    #[test]
+    fn an_unanswered_parse_counts_within_its_batch_only() {
+        let mut server = ServerState::default();
+        server.learn(1, 2, 1);
+        assert_eq!((server.knows(1, 2, 1), server.knows(1, 2, 2)), (Known::Yes, Known::Perhaps));
+        server.learn(1, 2, 2);
+        assert_eq!(server.knows(1, 2, 2), Known::Yes);
+        // The first never ran, the second did.
+        server.forget(1);
+        server.confirm(1);
+        assert_eq!(server.knows(1, 2, 3), Known::Yes);
+        // The first ran, the second never did; then one that failed.
+        (4..=5).for_each(|batch| server.learn(1, 2, batch));
+        server.confirm(1);
+        server.forget(1);
+        assert_eq!(server.knows(1, 2, 6), Known::Yes);
+        server.learn(1, 2, 7);
+        server.failed(1);
+        server.forget(1);
+        assert_eq!(server.knows(1, 2, 8), Known::No);
     }
 }

@@ -144,16 +144,22 @@ impl Machine {
         Verdict::Pass
     }
 
-    /// CopyData, CopyDone and CopyFail pass while the server reads a copy, and while it may begin one before they arrive. At any other time PostgreSQL ignores
-    /// them, and so do we.
+    /// The server reads a copy from the client.
+    pub fn is_copying_in(&self) -> bool {
+        self.copy_in
+    }
+
+    /// CopyData, CopyDone and CopyFail pass while the server reads a copy, and while a request that may turn out to be one is not answered: a client need
+    /// not wait for CopyInResponse. At any other time PostgreSQL ignores them, and so do we.
     pub(crate) fn copy_message(&mut self, kind: u8) -> Verdict {
+        let ends = kind != tag::COPY_DATA;
         if self.copy_in {
-            self.copy_in = kind == tag::COPY_DATA;
+            self.copy_in = !ends;
             return Verdict::Pass;
         }
         match self.owed.last() {
             Some(last) if !self.discard && self.server.is_some() => {
-                last.copy_ends += u32::from(kind != tag::COPY_DATA);
+                last.copy_ends += u32::from(ends);
                 Verdict::Pass
             }
             _ => Verdict::Skip,

@@ -24,6 +24,9 @@ pub(super) enum Encryption {
 
 /// Opens a stream to the target.
 pub(super) async fn open(target: &Target, encryption: Encryption) -> Result<Transport, ConnectError> {
+    if let Some(dialer) = &target.dialer {
+        return dialer.dial(&target.address).await.map_err(|error| ConnectError::from_io(&error));
+    }
     let (host, port) = match &target.address {
         Address::Unix(directory, port) => {
             let stream = UnixStream::connect(format!("{directory}/.s.PGSQL.{port}")).await;
@@ -32,7 +35,8 @@ pub(super) async fn open(target: &Target, encryption: Encryption) -> Result<Tran
         Address::Tcp(host, port) => (host, *port),
     };
     let stream = tcp(target, host, port).await?;
-    let transport = Transport::tcp(stream);
+    let stream = stream.into_std().and_then(Transport::tcp);
+    let transport = stream.map_err(|error| ConnectError::from_io(&error))?;
     if encryption == Encryption::Never {
         return Ok(transport);
     }

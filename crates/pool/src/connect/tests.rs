@@ -16,6 +16,7 @@ fn target(credentials: Credentials) -> Target {
         ssl: Ssl::DISABLED,
         connect_timeout: Duration::from_secs(5),
         keepalive: Keepalive::default(),
+        dialer: None,
     }
 }
 
