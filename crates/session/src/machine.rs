@@ -334,6 +334,12 @@ impl Machine {
                 return;
             }
             Undo::Closed(name, statement) => return self.names.insert(name, statement),
+            Undo::Evicted(id) => {
+                if let Some(server) = self.server.as_mut() {
+                    server.keep_evicted(id);
+                }
+                return;
+            }
             Undo::Unnamed(serial) => {
                 self.unnamed.undo(serial);
                 Some((self.id, serial))

@@ -64,6 +64,8 @@ pub enum Undo {
     Dropped(u64),
     /// A request of ours made the server's unnamed statement the one with this serial; 0: took it away.
     Lent(u64),
+    /// A Close of ours took the statement with this number away from the server, which had no room for it.
+    Evicted(u64),
     /// A Close took this name away.
     Closed(Box<[u8]>, Arc<Statement>),
 }

@@ -31,7 +31,7 @@ impl Machine {
         for id in server.take_evicted() {
             let name = format!("pgherd_{id}");
             up.compose(|out| write::close_statement(out, name.as_bytes()));
-            self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
+            self.owed.push(Owed::new(Kind::Close, Fate::Swallow)).undo = Undo::Evicted(id);
         }
     }
 

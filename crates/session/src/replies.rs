@@ -192,7 +192,14 @@ impl Machine {
         let aborted = Fields::view(body).sqlstate() == Some(code::IN_FAILED_SQL_TRANSACTION.as_bytes());
         let instead = head.instead.take().filter(|_| !aborted);
         if let (Some(statement), Some(server)) = (&head.learned, self.server.as_mut()) {
-            server.failed(statement.id);
+            // A name of ours that is taken: whatever was to close it before never ran, and the statement is there.
+            match Fields::view(body).sqlstate() == Some(code::DUPLICATE_PREPARED_STATEMENT.as_bytes()) {
+                true => {
+                    server.confirm(statement.id);
+                    head.learned = None;
+                }
+                false => server.failed(statement.id),
+            }
         }
         let (kind, fate, undo) = (head.kind, head.fate, std::mem::take(&mut head.undo));
         if kind.ends_unit() {

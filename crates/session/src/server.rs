@@ -133,6 +133,13 @@ impl ServerState {
         now.into_iter().map(|(id, _)| id).collect()
     }
 
+    /// The Close of a statement that made room never ran: it is still there, and still to be closed.
+    pub(crate) fn keep_evicted(&mut self, id: u64) {
+        if !self.statements.contains_key(&id) {
+            self.evicted.push((id, Prepared { used: 0, since: 0 }));
+        }
+    }
+
     /// The oldest Parse of this statement that was on its way has succeeded.
     pub(crate) fn confirm(&mut self, id: u64) {
         self.resolve(id, true);
