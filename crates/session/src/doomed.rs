@@ -59,6 +59,8 @@ impl Machine {
         self.discard = open_unit || (self.batch && units == 0);
         self.forget_changes();
         self.up.drop_rest();
+        // What the lost server did not finish is not the next one's.
+        self.down = crate::flow::Flow::default();
         (self.server, self.begun, self.fatal) = (None, None, None);
         (self.batch, self.copy_in) = (false, false);
         (self.failed, self.rolled_back, self.committed) = (false, false, false);
@@ -105,6 +107,8 @@ impl Machine {
     /// The server was lost while nothing was asked of it: the session goes on without one.
     pub fn lose_quietly(&mut self) {
         self.up.drop_rest();
+        // What the lost server did not finish is not the next one's.
+        self.down = crate::flow::Flow::default();
         (self.server, self.begun, self.fatal) = (None, None, None);
         (self.batch, self.copy_in, self.uncertain) = (false, false, false);
         self.forget_changes();
