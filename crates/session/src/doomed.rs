@@ -2,6 +2,7 @@
 //! transaction (the "virtual abort" of the design).
 
 use crate::begin::{Control, control};
+use crate::flow::Flow;
 use crate::machine::{Machine, Verdict, answer};
 use crate::pending::Kind;
 use crate::simple::complete;
@@ -52,15 +53,16 @@ impl Machine {
                 write::ready(out, status);
             });
         }
-        if open_unit || self.batch && units == 0 {
+        // A batch that failed before has been told so.
+        if (open_unit || self.batch && units == 0) && !self.discard {
             answer(down, |out| report.write(out));
         }
         // Extended requests without their Sync: skip to it.
         self.discard = open_unit || (self.batch && units == 0);
         self.forget_changes();
         self.up.drop_rest();
-        // What the lost server did not finish is not the next one's.
-        self.down = crate::flow::Flow::default();
+        // The rest of a message that was being dropped will never come.
+        self.down = Flow::default();
         (self.server, self.begun, self.fatal) = (None, None, None);
         (self.batch, self.copy_in) = (false, false);
         (self.failed, self.rolled_back, self.committed) = (false, false, false);
@@ -107,8 +109,7 @@ impl Machine {
     /// The server was lost while nothing was asked of it: the session goes on without one.
     pub fn lose_quietly(&mut self) {
         self.up.drop_rest();
-        // What the lost server did not finish is not the next one's.
-        self.down = crate::flow::Flow::default();
+        self.down = Flow::default();
         (self.server, self.begun, self.fatal) = (None, None, None);
         (self.batch, self.copy_in, self.uncertain) = (false, false, false);
         self.forget_changes();

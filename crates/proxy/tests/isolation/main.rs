@@ -3,13 +3,15 @@
 //!
 //! `ISOLATION_SEED` runs one seed, `ISOLATION_ROUNDS` so many of them.
 mod act;
+mod ear;
 mod life;
 mod soul;
 #[path = "../support/mod.rs"]
 mod support;
 
 use act::Muse;
-use life::{Ear, End, Life};
+use ear::{Ear, End};
+use life::Life;
 use pgherd_proxy::terms::Timeouts;
 use pgherd_route::intent::Routing;
 use soul::Soul;

@@ -18,6 +18,8 @@ pub(crate) enum Unnamed {
 pub(crate) enum Expect {
     /// A message of this type.
     Tag(u8),
+    /// A message of this type, or the refusal of a failed transaction.
+    DoneOrAborted(u8),
     /// DataRow with these columns.
     Row(Vec<String>),
     /// CopyData.

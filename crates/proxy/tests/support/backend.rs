@@ -45,6 +45,7 @@ pub struct Backend {
     pub statements: BTreeMap<String, String>,
     portals: BTreeMap<String, (String, Vec<String>)>,
     skips: bool,
+    pub queries: u64,
 }
 
 impl Backend {
@@ -71,6 +72,7 @@ impl Backend {
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
             skips: false,
+            queries: 0,
         }
     }
 
@@ -146,7 +148,8 @@ impl Backend {
         if at_end && self.pid % 2 == 0 {
             self.stream.write_all(&report(b'E', "FATAL", "57P01", "terminating")).await?;
         } else if at_end && self.pid % 5 == 0 {
-            self.stream.write_all(&frame(b'D', b"\0\0")).await?;
+            // Something no session is ever sent.
+            self.stream.write_all(&frame(b'W', b"\0\0")).await?;
         }
         Err(Over)
     }
@@ -196,6 +199,7 @@ impl Backend {
 
     async fn simple(&mut self, sql: &str) -> Result<(), Over> {
         self.statements.remove("");
+        self.queries += 1;
         let mut ran = Ran::Done;
         let parts = super::statement::split(sql);
         if parts.is_empty() {

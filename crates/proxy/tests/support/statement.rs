@@ -1,7 +1,8 @@
 //! The language of the fake servers.
 //!
 //! `select 'TAG'[, $1]`, `rows N 'TAG'`, `big N 'TAG'`, `sleep MS 'TAG'`, `notice 'TAG'`, `fail 'TAG'`, `broken ...`, `copyin 'TAG'`, `copyout N 'TAG'`, `show NAME`,
-//! `set [local] NAME to 'VALUE'`, `reset NAME|all`, `set_config`, transaction control, `discard all`, `pid`, `node`, `die`, `fatal`, `garbage`.
+//! `set [local] NAME to 'VALUE'`, `reset NAME|all`, `set_config`, transaction control, `discard all`, `pid`, `node`, `statements` (simple queries
+//! so far), `die`, `fatal`, `garbage`.
 
 use super::backend::{Backend, Over, Ran};
 use super::message::{c_str, columns as describe, frame, report, row};
@@ -34,7 +35,7 @@ pub fn ends_block(sql: &str) -> bool {
 pub fn columns(sql: &str) -> u16 {
     match &*word(sql) {
         "select" if sql.contains("$1") => 2,
-        "select" | "rows" | "big" | "sleep" | "show" | "pid" | "node" => 1,
+        "select" | "rows" | "big" | "sleep" | "show" | "pid" | "node" | "statements" => 1,
         _ => 0,
     }
 }
@@ -79,6 +80,7 @@ impl Backend {
                 "SELECT 1"
             }
             "pid" => self.one_row(self.pid.to_string()),
+            "statements" => self.one_row(self.queries.to_string()),
             "node" => self.one_row(self.node.name.clone()),
             "sleep" => return self.sleep(number(sql), &tag, simple).await,
             "notice" => {
