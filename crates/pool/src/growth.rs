@@ -110,7 +110,7 @@ impl<B: Baggage> Pool<B> {
             if alone { inner.shelf.dismiss(|_| true) } else { Vec::new() }
         };
         for waiter in refused {
-            waiter.slot.refuse(NoServer::Connect(error.clone()));
+            waiter.refuse(NoServer::Connect(error.clone()));
         }
         if error.fault() == Fault::Node {
             (self.common.hint)(self.key.node, Hint::Refused);

@@ -194,6 +194,13 @@ impl<B: Baggage> Pool<B> {
         self.common.clock.now() < self.suspect_until.load(Ordering::Relaxed)
     }
 
+    /// True when the node was fenced since this server was opened. Asked once more after a session has shown that it holds the server: either this is seen here, or
+    /// whoever fences sees the session.
+    pub fn is_stale(&self, server: &Server<B>) -> bool {
+        std::sync::atomic::fence(Ordering::SeqCst);
+        server.identity.epoch < self.valid_since.load(Ordering::Acquire)
+    }
+
     /// Counts a server handed to a session of this home; called on that home's own thread.
     pub fn count_checkout(&self, home: usize) {
         self.checkouts[home % self.checkouts.len()].bump_local(1);
@@ -213,7 +220,7 @@ impl<B: Baggage> Pool<B> {
         deadline: Instant,
     ) -> Result<Line<'a, B>, NoServer> {
         let now = Instant::now();
-        let waiter = Waiter { slot: Line::stand(slot), since: now, deadline, noticed: false };
+        let waiter = Line::stand(slot, now, deadline);
         let (ticket, connect, idle) = {
             let mut inner = self.inner.lock();
             if inner.closed {
@@ -227,8 +234,15 @@ impl<B: Baggage> Pool<B> {
             });
             (ticket, self.may_connect(&mut inner, now, false), idle)
         };
-        if let Some((waiter, server)) = idle {
-            waiter.slot.serve(server);
+        if let Some((waiter, mut server)) = idle {
+            // Like any idle server it may have died or been fenced meanwhile; it goes round once more then.
+            let fresh = server.identity.epoch >= self.valid_since.load(Ordering::Acquire);
+            if !fresh || server.is_disturbed() {
+                self.forget(server);
+                waiter.refuse(NoServer::Closed);
+            } else if let Some(server) = waiter.serve(server) {
+                self.put_back(server);
+            }
         }
         if let Some(permit) = connect {
             self.spawn_connect(home, permit);
@@ -265,7 +279,10 @@ impl<B: Baggage> Pool<B> {
                 None => return inner.shelf.put(server.home, server),
             }
         };
-        waiter.slot.serve(server);
+        if let Some(server) = waiter.serve(server) {
+            // It left the line before it could be served: the next one, then.
+            self.put_back(server);
+        }
     }
 
     /// Closes a server that must not be used again.

@@ -53,7 +53,8 @@ impl Machine {
                 write::ready(out, status);
             });
         }
-        if open_unit || self.batch && units == 0 {
+        // A batch that failed before has been told so.
+        if (open_unit || self.batch && units == 0) && !self.discard {
             answer(down, |out| report.write(out));
         }
         // Extended requests without their Sync: skip to it.

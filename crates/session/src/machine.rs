@@ -148,6 +148,7 @@ impl Machine {
         self.read_only = read_only;
         self.relayed = false;
         self.fatal = None;
+        self.unnamed.mark();
     }
 
     /// Takes the server away: after [`Machine::is_free`], or at the end of the session, when it may be dirty.
@@ -321,11 +322,14 @@ impl Machine {
             up.compose(|out| pgherd_wire::write::query(out, &sql));
             self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
             server.applied = wanted;
+            // A simple query destroys it (documentation, chapter 55.2.3).
+            server.unnamed = None;
         }
         if let Some(begin) = self.begin.take() {
             up.compose(|out| pgherd_wire::write::query(out, &begin.text));
             self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
             self.begun = Some(begin);
+            server.unnamed = None;
         }
     }
 

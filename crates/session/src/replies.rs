@@ -292,6 +292,10 @@ impl Machine {
 
     /// Changes the session's settings and what is applied on the server alike.
     fn change(&mut self, with: impl Fn(&crate::params::Settings) -> crate::params::Settings) {
+        if self.rolled_back {
+            // Behind a ROLLBACK in the same request: it stays, unlike what stood before it, and the two cannot be told apart at the end.
+            self.pin_for(Pin::Settings);
+        }
         let Some(server) = self.server.as_mut() else { return };
         if self.before.is_none() {
             self.before = Some((self.settings.clone(), server.applied.clone()));
