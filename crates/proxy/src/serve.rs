@@ -163,29 +163,3 @@ impl Session {
         let _ = tokio::time::timeout(GOODBYE_TIMEOUT, say).await;
     }
 }
-
-#[cfg(test)]
-mod size_probe {
-    #[test]
-    fn sizes() {
-        println!(
-            "session {} machine {} terms {} entry {}",
-            std::mem::size_of::<super::Session>(),
-            std::mem::size_of::<super::Machine>(),
-            std::mem::size_of::<super::Terms>(),
-            std::mem::size_of::<super::Entry>()
-        );
-        println!("transport {}", std::mem::size_of::<super::Transport>());
-        fn fut_size<F: Future>(
-            _: impl FnOnce(
-                std::sync::Arc<super::Shared>,
-                std::sync::Arc<super::Worker>,
-                std::sync::Arc<str>,
-                Box<super::Admitted>,
-            ) -> F,
-        ) -> usize {
-            std::mem::size_of::<F>()
-        }
-        println!("serve future {}", fut_size(super::serve));
-    }
-}
