@@ -100,6 +100,9 @@ fn member(member: &Member, leader_at: Option<Lsn>) -> Value {
         if let Some(delay) = member.replay_delay {
             put("lag_seconds", delay.as_secs_f64().into());
         }
+    } else if let Some(at) = member.replayed.max(member.received) {
+        // Ours: where the leader writes.
+        put("replay_lsn", at.to_string().into());
     }
     put_use(&mut put, member);
     document.into()
@@ -183,7 +186,7 @@ fn tags(tags: &Tags) -> Value {
     if let Some(upstream) = &tags.replicatefrom {
         document.insert("replicatefrom".into(), (**upstream).into());
     }
-    if tags.failover_priority != 0 {
+    if tags.failover_priority != Tags::default().failover_priority {
         document.insert("failover_priority".into(), tags.failover_priority.into());
     }
     document.into()

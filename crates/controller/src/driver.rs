@@ -168,6 +168,15 @@ impl Driver {
                 self.rewatch(id);
                 Ok(())
             }
+            Request::Login(name, login) => {
+                let id = self.id(&name)?;
+                self.logins.insert(name.into(), login);
+                if let Some(member) = self.state.member(id) {
+                    let (name, address) = (member.spec.name.clone(), member.spec.address.clone());
+                    self.watch(id, &name, address);
+                }
+                Ok(())
+            }
             Request::Reload(policy) => {
                 self.handle(Event::Reloaded(policy)).await;
                 Ok(())

@@ -1,7 +1,7 @@
 //! What everybody else holds: give a hint, change a node, look at the whole.
 
 use crate::error::ControlError;
-use crate::settings::NodeSettings;
+use crate::settings::{Login, NodeSettings};
 use crate::view::View;
 use arc_swap::ArcSwap;
 use pgherd_failover::event::{Change, Hint};
@@ -28,6 +28,7 @@ pub(crate) enum Request {
     Add(NodeSettings),
     Remove(String),
     Change(String, Change),
+    Login(String, Login),
     Reload(Policy),
 }
 
@@ -120,6 +121,14 @@ impl Handle {
     /// [`ControlError::UnknownNode`].
     pub async fn set_tags(&self, name: &str, tags: Tags) -> Result<(), ControlError> {
         self.change(name, Change::Tags(tags)).await
+    }
+
+    /// Logs in to it in another way from now on; it is looked at again at once.
+    ///
+    /// # Errors
+    /// [`ControlError::UnknownNode`].
+    pub async fn set_login(&self, name: &str, login: Login) -> Result<(), ControlError> {
+        self.ask(Request::Login(name.to_owned(), login)).await
     }
 
     /// Replaces the policy.

@@ -13,9 +13,9 @@ use tokio_postgres::NoTls;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 
-/// Gives the TLS configuration for a mode, or `None` to go without. Asked at each connect, so that a reloaded
-/// certificate is used by the next connection.
-pub type Material = Box<dyn Fn(SslMode) -> Option<Arc<ClientConfig>> + Send + Sync>;
+/// Gives the TLS configuration for a target whose mode is not `disable`, or `None` to go without. Asked at each connect,
+/// so that a reloaded certificate is used by the next connection.
+pub type Material = Box<dyn Fn(&Target) -> Option<Arc<ClientConfig>> + Send + Sync>;
 
 /// Connects with TLS where the mode asks for it. How strictly a certificate is verified is the configuration's
 /// business: the one for `require` accepts any, the one for `verify-ca` ignores the name.
@@ -35,7 +35,7 @@ impl Connector for Secure {
         let config = target.config();
         let tls = match target.login.ssl {
             SslMode::Disable => None,
-            mode => (self.material)(mode),
+            _ => (self.material)(target),
         };
         Box::pin(async move {
             match tls {

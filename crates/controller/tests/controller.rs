@@ -331,7 +331,7 @@ async fn probes_speak_tls_and_refuse_a_stranger() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let config = Arc::new(config);
-    let secure = Secure::new(Box::new(move |mode| mode.insists().then(|| config.clone())));
+    let secure = Secure::new(Box::new(move |target| target.login.ssl.insists().then(|| config.clone())));
 
     let mut strict = node(&cluster, 0);
     strict.login.ssl = SslMode::VerifyFull;

@@ -80,7 +80,9 @@ impl Lane {
         self.tail += bytes.len();
     }
 
-    /// From now on what is written is kept, so that it can be shown again; up to one full buffer. What was skipped before is done with.
+    /// From now on what is written is kept, so that it can be shown again; up to one full buffer.
+    ///
+    /// What was decided before is not part of it: it was answered without a server, and must not be shown twice.
     pub fn keep(&mut self) {
         self.forget_kept();
         self.carry_out();
@@ -111,32 +113,37 @@ impl Lane {
         (self.head, self.tail, self.kept, self.keeping) = (0, 0, 0, false);
     }
 
-    /// Room for `want` undecided bytes in all (0: whatever is natural). False when the lane is full: write first.
+    /// Room to read into, so that `want` undecided bytes fit in all (0: whatever is natural). False when the lane is full of what is to be written first.
     fn prepare(&mut self, want: usize) -> bool {
         self.settle();
         if self.buffer.is_empty() {
             self.buffer = vec![0; FIRST_BUFFER.max(want)];
         }
-        let missing = want.saturating_sub(self.undecided());
-        if self.tail < self.buffer.len() && self.tail + missing <= self.buffer.len() {
+        let missing = want.saturating_sub(self.undecided()).max(1);
+        if self.tail + missing <= self.buffer.len() {
             return true;
         }
         if self.head > 0 {
             self.buffer.copy_within(self.head..self.tail, 0);
             (self.head, self.tail) = (0, self.tail - self.head);
         }
-        if self.tail + missing > self.buffer.len() {
-            self.buffer.resize((self.tail + missing).next_power_of_two(), 0);
-        } else if self.tail == self.buffer.len() {
-            if self.buffer.len() >= MAX_BUFFER {
-                if self.keeping && self.kept > 0 {
-                    self.forget_kept();
-                    return self.prepare(want);
-                }
-                return false;
-            }
-            self.buffer.resize(self.buffer.len() * 2, 0);
+        if self.tail + missing <= self.buffer.len() {
+            return true;
         }
+        let size = self.buffer.len();
+        if size < MAX_BUFFER {
+            self.buffer.resize((self.tail + missing).next_power_of_two().max(size * 2), 0);
+            return true;
+        }
+        if self.kept > 0 {
+            self.forget_kept();
+            return self.prepare(want);
+        }
+        // Bytes that wait to be written leave by themselves; only one message that must be whole makes the buffer larger than that.
+        if self.plan.decided > 0 {
+            return false;
+        }
+        self.buffer.resize((self.tail + missing).next_power_of_two(), 0);
         true
     }
 

@@ -35,17 +35,47 @@ async fn passes_skips_and_authors_in_order() {
 #[tokio::test]
 async fn a_full_lane_is_not_read() {
     let (mut near, mut far) = duplex(1 << 20);
-    far.write_all(&vec![7; MAX_BUFFER * 2]).await.unwrap();
-    let mut lane = Lane::default();
-    let mut total = 0;
-    loop {
-        let n = std::future::poll_fn(|cx| Poll::Ready(lane.poll_fill(cx, &mut near, 0))).await;
-        match n {
-            Poll::Ready(n) => total += n.unwrap(),
-            Poll::Pending => break,
+    far.write_all(&vec![7; MAX_BUFFER * 4]).await.unwrap();
+    for want in [0, 1, 5] {
+        let mut lane = Lane::default();
+        let mut total = 0;
+        loop {
+            let n = std::future::poll_fn(|cx| Poll::Ready(lane.poll_fill(cx, &mut near, want))).await;
+            match n {
+                Poll::Ready(n) => {
+                    let n = n.unwrap();
+                    lane.plan().pass(n);
+                    total += n;
+                }
+                Poll::Pending => break,
+            }
         }
+        assert_eq!(total, MAX_BUFFER);
     }
-    assert_eq!(total, MAX_BUFFER);
+}
+
+#[tokio::test]
+async fn a_lane_full_of_output_is_not_read_for_the_next_header_either() {
+    for keeping in [false, true] {
+        let (mut near, mut far) = duplex(1 << 20);
+        far.write_all(&vec![7; MAX_BUFFER * 2]).await.unwrap();
+        let mut lane = Lane::default();
+        if keeping {
+            lane.keep();
+        }
+        let mut total = 0;
+        while let Poll::Ready(n) =
+            std::future::poll_fn(|cx| Poll::Ready(lane.poll_fill(cx, &mut near, 5))).await
+        {
+            total += n.unwrap();
+            let undecided = lane.undecided();
+            lane.plan().pass(undecided);
+        }
+        assert_eq!((total, lane.buffer.len()), (MAX_BUFFER, MAX_BUFFER));
+        drain(&mut lane, &mut near).await;
+        assert!(fill(&mut lane, &mut near, 5).await > 0, "there is room again");
+        assert_eq!(lane.buffer.len(), MAX_BUFFER);
+    }
 }
 
 #[tokio::test]

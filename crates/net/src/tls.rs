@@ -93,9 +93,20 @@ impl Material {
     }
 }
 
+/// The lowest version of TLS that is spoken (RFC 5246, RFC 8446); older ones never are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Oldest {
+    /// TLS 1.2.
+    #[default]
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
 /// The server side's TLS: the files it came from and the material in use.
 #[derive(Debug)]
 pub struct ServerTls {
+    oldest: Oldest,
     certificate: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
@@ -108,8 +119,22 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`] when a file cannot be read or does not fit the others.
     pub fn load(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<ServerTls, TlsError> {
-        let material = material(certificate, key, client_ca)?;
+        ServerTls::load_since(Oldest::default(), certificate, key, client_ca)
+    }
+
+    /// The same, with a lowest version of TLS.
+    ///
+    /// # Errors
+    /// As [`ServerTls::load`].
+    pub fn load_since(
+        oldest: Oldest,
+        certificate: &Path,
+        key: &Path,
+        client_ca: Option<&Path>,
+    ) -> Result<ServerTls, TlsError> {
+        let material = material(oldest, certificate, key, client_ca)?;
         Ok(ServerTls {
+            oldest,
             certificate: certificate.into(),
             key: key.into(),
             client_ca: client_ca.map(Into::into),
@@ -122,7 +147,7 @@ impl ServerTls {
     /// # Errors
     /// As [`ServerTls::load`].
     pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = material(&self.certificate, &self.key, self.client_ca.as_deref())?;
+        let fresh = material(self.oldest, &self.certificate, &self.key, self.client_ca.as_deref())?;
         self.current.store(Arc::new(fresh));
         Ok(())
     }
@@ -143,12 +168,21 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn material(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Material, TlsError> {
+fn material(
+    oldest: Oldest,
+    certificate: &Path,
+    key: &Path,
+    client_ca: Option<&Path>,
+) -> Result<Material, TlsError> {
     let chain = certificates("certificate", certificate)?;
     let end_point = chain.first().and_then(|leaf| der::end_point(leaf));
     let key = private_key(key)?;
+    let versions = match oldest {
+        Oldest::Tls12 => rustls::ALL_VERSIONS,
+        Oldest::Tls13 => &[&rustls::version::TLS13],
+    };
     let builder = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(TlsError::Setup)?;
     let builder = match client_ca {
         None => builder.with_no_client_auth(),

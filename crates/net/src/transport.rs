@@ -53,6 +53,19 @@ impl Transport {
         !matches!(self, Transport::Plain(_))
     }
 
+    /// Asks the kernel whether the other side said something or closed, whatever the event loop has seen so far. A system call; an in-memory pipe has nothing to ask.
+    pub fn is_stirred(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let mut byte = [0u8; 1];
+        let said = match self.plain() {
+            Plain::Tcp(tcp) => recv(tcp.socket(), &mut byte, flags).map(drop),
+            Plain::Unix(unix) => recv(unix, &mut byte, flags).map(drop),
+            Plain::Pipe(_) => return false,
+        };
+        said != Err(rustix::io::Errno::AGAIN)
+    }
+
     /// The stream below TLS, or the stream itself.
     pub fn plain(&self) -> &Plain {
         match self {

@@ -6,8 +6,13 @@ pub mod faces;
 pub mod keeper;
 pub mod logging;
 pub mod plan;
+pub mod reloads;
 pub mod workers;
 
+#[cfg(test)]
+mod keys_tests;
+
+use crate::cli::exit;
 use crate::config::settings::Settings;
 use keeper::Keeper;
 use parking_lot::RwLock;
@@ -36,6 +41,12 @@ pub struct House {
     pub door: Arc<Door>,
     /// What sessions share.
     pub shared: Arc<Shared>,
+    /// Encryption of the controller's connections.
+    pub encryption: plan::Encryption,
+    /// How reloads went.
+    pub reloads: reloads::Reloads,
+    /// What a reload can change about logging.
+    pub logging: logging::Logging,
     /// Instruments.
     pub registry: Arc<Registry>,
     /// The controller's handle.
@@ -48,13 +59,17 @@ pub struct House {
 /// `None` when everything came from the environment.
 pub fn run(settings: Settings, path: Option<PathBuf>) -> ExitCode {
     let started = Instant::now();
-    logging::start(&settings.server);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = ?path, "pgherd starts");
-    match build(settings, path, started) {
+    let logging = logging::start(&settings.server);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = path.as_deref().map(|path| path.display().to_string()),
+        "pgherd starts"
+    );
+    match build(settings, path, started, logging) {
         Ok((house, driver)) => control::run(house, driver),
         Err(error) => {
             tracing::error!(%error, "pgherd cannot start");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit())
         }
     }
 }
@@ -62,12 +77,18 @@ pub fn run(settings: Settings, path: Option<PathBuf>) -> ExitCode {
 /// Why pgherd cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Settings that were to be read again; all their faults.
+    #[error("the settings have faults\n{0}")]
+    Faults(String),
     /// A file or socket.
     #[error("{0}: {1}")]
     Io(String, std::io::Error),
     /// TLS files.
     #[error(transparent)]
     Tls(#[from] pgherd_net::tls::TlsError),
+    /// TLS files of a node.
+    #[error("node \"{0}\": {1}")]
+    NodeTls(String, pgherd_net::tls::TlsError),
     /// The users file.
     #[error(transparent)]
     Users(#[from] pgherd_login::users::UsersError),
@@ -76,18 +97,42 @@ pub enum StartError {
     Login(#[from] pgherd_login::error::LoginError),
 }
 
+impl StartError {
+    /// The exit code: files that settings name are part of the settings.
+    pub fn exit(&self) -> u8 {
+        match self {
+            StartError::Tls(_) | StartError::NodeTls(..) | StartError::Users(_) | StartError::Faults(_) => {
+                exit::CONFIG
+            }
+            StartError::Io(..) | StartError::Login(_) => 1,
+        }
+    }
+}
+
+/// Reads the files that settings name, certificates and users, and forgets them: what `config check` cannot see in the
+/// settings themselves.
+///
+/// # Errors
+/// The first that cannot be used.
+pub fn rehearse(settings: &Arc<Settings>) -> Result<(), StartError> {
+    Keeper::new(settings.clone())?.door()?;
+    plan::Encryption::default().read(settings)
+}
+
 fn build(
     settings: Settings,
     path: Option<PathBuf>,
     started: Instant,
+    logging: logging::Logging,
 ) -> Result<(Arc<House>, pgherd_controller::driver::Driver), StartError> {
     let cell = Arc::new(Cell::default());
     let registry = Arc::new(Registry::default());
     let settings = Arc::new(settings);
     let keeper = Arc::new(Keeper::new(settings.clone())?);
-    let connector = plan::connector(&settings)?;
+    let encryption = plan::Encryption::default();
+    encryption.read(&settings)?;
     let (controller, driver) =
-        pgherd_controller::driver::new(plan::controller(&settings), cell.clone(), connector)
+        pgherd_controller::driver::new(plan::controller(&settings), cell.clone(), encryption.connector())
             .map_err(|error| StartError::Io("state_dir".into(), error))?;
     let workers = workers::start(settings.server.workers, &registry)
         .map_err(|error| StartError::Io("worker threads".into(), error))?;
@@ -117,6 +162,9 @@ fn build(
         keeper: RwLock::new(keeper),
         door,
         shared,
+        encryption,
+        reloads: reloads::Reloads::default(),
+        logging,
         registry,
         controller,
         workers,

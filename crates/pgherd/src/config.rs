@@ -1,6 +1,6 @@
 //! From a settings file, the environment and the defaults to one [`settings::Settings`].
 //!
-//! [`keys`] is the one table of all keys. [`file`] reads (by [`walk`], [`overlay`], [`secrets`], [`check`]),
+//! [`keys`] is the one table of all keys. [`mod@file`] reads (by [`walk`], [`overlay`], [`secrets`], [`check`]),
 //! [`resolve`] gives meaning, [`reload`] compares; [`doc`], [`sample`], [`schema`] and [`show`] are made from the same table.
 pub mod check;
 pub mod doc;

@@ -41,12 +41,24 @@ fn config_check() {
     let (code, out, err) = run(&["config", "check", "-c", &config("minimal.toml")]);
     assert_eq!((code, out.as_str()), (0, ""), "{err}");
     assert!(err.ends_with("settings are valid\n"), "{err}");
+    let (code, _, err) = run(&["config", "check", "-c", &config("pgherd.toml")]);
+    assert_eq!(code, 0, "{err}");
+    assert!(!err.contains("later version"), "defaults are nobody's wish: {err}");
+    let mut wish = pgherd(&["config", "check", "-c", &config("minimal.toml")]);
+    let (code, _, err) = done(wish.env("PGHERD__WEB__ACTIONS", "true").output().expect("the binary runs"));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("web.actions is understood, but takes effect in a later version"), "{err}");
     let (code, out, err) = run(&["config", "check", "-c", &broken("several.toml")]);
     assert_eq!((code, out.as_str()), (78, ""));
     assert!(err.contains("did you mean `health_check_interval`?"), "{err}");
     let (code, _, err) = run(&["run", "-c", &broken("several.toml")]);
     assert_eq!(code, 78);
     assert!(err.contains("E011"), "{err}");
+    let mut missing = pgherd(&["config", "check", "-c", &config("minimal.toml")]);
+    missing.env("PGHERD__NODE__0__SSL", "verify-full").env("PGHERD__NODE__0__SSL_ROOT_CERT", "/dev/null");
+    let (code, _, err) = done(missing.output().expect("the binary runs"));
+    assert_eq!(code, 78, "files are looked into: {err}");
+    assert!(err.contains("no certificate found"), "{err}");
     let (code, _, err) = run(&["config", "check", "-c", "/nonexistent.toml"]);
     assert_eq!(code, 78);
     assert!(err.contains("E002"), "{err}");
@@ -142,7 +154,7 @@ fn status_exits_as_the_cluster_is() {
     }
     let (code, out, err) = run(&["status", "--api", "127.0.0.1:1"]);
     assert_eq!((code, out.as_str()), (69, ""));
-    assert!(err.contains("cannot connect to http://127.0.0.1:1"), "{err}");
+    assert!(err.contains("nobody listens on http://127.0.0.1:1"), "{err}");
     for body in ["[]", "{}", "nonsense"] {
         let (code, _, err) = run(&["status", "--api", &server(json(body))]);
         assert_eq!(code, 69, "{err}");

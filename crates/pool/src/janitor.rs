@@ -6,6 +6,7 @@ use crate::line::{NoServer, Waiter};
 use crate::pool::Pool;
 use crate::pools::Pools;
 use crate::server::{Baggage, Server};
+use crate::shape::jitter;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -55,9 +56,15 @@ impl<B: Baggage> Pool<B> {
         let mut left = self.inner.lock().total;
         self.drop_idle(|server| {
             let old = now >= server.expires;
-            let unused =
-                shape.idle_timeout.is_some_and(|after| now.saturating_sub(server.idle_since) > millis(after));
-            let gone = (old || unused) && left > shape.min_size || server.is_disturbed();
+            let unused = shape.idle_timeout.is_some_and(|after| {
+                let after = jitter(after, shape.jitter_percent, server.identity.pid);
+                now.saturating_sub(server.idle_since) > millis(after)
+            });
+            let dead = server.is_disturbed();
+            if dead {
+                self.suspect();
+            }
+            let gone = (old || unused) && left > shape.min_size || dead;
             left -= usize::from(gone);
             gone
         });

@@ -1,18 +1,15 @@
 //! One pool: the connections of one user to one database on one node, shared by all workers.
 
-use crate::budget::{Budget, Permit};
+use crate::budget::Budget;
 use crate::clock::{CoarseClock, millis};
-use crate::connect::Target;
-use crate::connect::error::{ConnectError, Fault};
 use crate::line::{Line, NoServer, Slot, Waiter};
 use crate::server::{Baggage, Identity, Server};
+use crate::shape::Shape;
 use crate::shelf::Shelf;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pgherd_topology::node::NodeId;
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,6 +18,9 @@ use tokio::time::Instant;
 
 /// Pause after a failed attempt to connect, before the next one.
 pub const CONNECT_BACKOFF: Duration = Duration::from_millis(200);
+
+/// Milliseconds for which a pool asks its idle connections one by one after one of them died.
+const SUSPICION: u64 = 5_000;
 
 /// Which pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,31 +31,6 @@ pub struct Key {
     pub database: Arc<str>,
     /// User.
     pub user: Arc<str>,
-}
-
-/// How a pool behaves; swapped whole on reload.
-#[derive(Clone, Debug)]
-pub struct Shape {
-    /// Where and as whom to connect.
-    pub target: Arc<Target>,
-    /// Connections kept even when idle.
-    pub min_size: usize,
-    /// Most connections.
-    pub max_size: usize,
-    /// Connections above `max_size`, for waiters that waited longer than `reserve_after`.
-    pub reserve_size: usize,
-    /// See `reserve_size`.
-    pub reserve_after: Duration,
-    /// Most connects at the same time.
-    pub connect_ramp: usize,
-    /// A connection older than this (give or take 10 %) is closed at its next release.
-    pub lifetime: Option<Duration>,
-    /// A connection idle for longer is closed, above `min_size`.
-    pub idle_timeout: Option<Duration>,
-    /// A connection idle for longer is asked whether it lives before it is used.
-    pub check_after: Option<Duration>,
-    /// After this time in line a client is told that it waits.
-    pub notice_after: Option<Duration>,
 }
 
 /// What the pool tells the control plane; it only hastens a probe.
@@ -116,10 +91,11 @@ pub struct Pool<B> {
     pub(crate) inner: Mutex<Inner<B>>,
     /// Milliseconds of idleness after which a connection is checked before use.
     check_after: AtomicU64,
+    suspect_until: AtomicU64,
     pub(crate) valid_since: AtomicU64,
     pub(crate) epoch: AtomicU64,
     closed: AtomicBool,
-    parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
+    pub(crate) parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
     pub(crate) checkouts: Vec<pgherd_metrics::counter::Counter>,
     pub(crate) connects: pgherd_metrics::counter::Counter,
     pub(crate) connect_failures: pgherd_metrics::counter::Counter,
@@ -151,6 +127,7 @@ impl<B: Baggage> Pool<B> {
             shape: ArcSwap::from_pointee(shape),
             budgets,
             inner: Mutex::new(inner),
+            suspect_until: AtomicU64::new(0),
             valid_since: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -196,9 +173,14 @@ impl<B: Baggage> Pool<B> {
         loop {
             let mut server =
                 self.inner.lock().shelf.take(home, |server| server.baggage.digest() == digest)?;
-            if !server.is_disturbed() && server.identity.epoch >= self.valid_since.load(Ordering::Acquire) {
+            let stirred = self.is_suspect() && server.transport.is_stirred();
+            if !stirred
+                && !server.is_disturbed()
+                && server.identity.epoch >= self.valid_since.load(Ordering::Acquire)
+            {
                 return Some(server);
             }
+            self.suspect();
             self.forget(server);
         }
     }
@@ -208,6 +190,15 @@ impl<B: Baggage> Pool<B> {
     pub fn is_stale(&self, server: &Server<B>) -> bool {
         std::sync::atomic::fence(Ordering::SeqCst);
         server.identity.epoch < self.valid_since.load(Ordering::Acquire)
+    }
+
+    /// A connection died: others may have too, without the event loop having seen it yet. For a while each is asked before it is handed out.
+    pub(crate) fn suspect(&self) {
+        self.suspect_until.store(self.common.clock.now() + SUSPICION, Ordering::Relaxed);
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.common.clock.now() < self.suspect_until.load(Ordering::Relaxed)
     }
 
     /// Counts a server handed to a session of this home; called on that home's own thread.
@@ -257,111 +248,6 @@ impl<B: Baggage> Pool<B> {
             self.spawn_connect(home, permit);
         }
         Ok(Line { pool: self, slot, home, ticket, over: false })
-    }
-
-    /// Decides whether one more connection is made now, and counts it if so.
-    pub(crate) fn may_connect(&self, inner: &mut Inner<B>, now: Instant, reserve: bool) -> Option<Permit> {
-        let shape = self.shape.load();
-        let max = shape.max_size + if reserve { shape.reserve_size } else { 0 };
-        let backoff = inner.connect_after.is_some_and(|after| now < after);
-        let wanted = inner.shelf.waiting() > inner.connecting || inner.total < shape.min_size;
-        if inner.closed
-            || backoff
-            || !wanted
-            || inner.total >= max
-            || inner.connecting >= shape.connect_ramp.max(1)
-        {
-            return None;
-        }
-        let permit = Permit::take(&self.budgets)?;
-        inner.total += 1;
-        inner.connecting += 1;
-        Some(permit)
-    }
-
-    pub(crate) fn spawn_connect(self: &Arc<Self>, home: usize, permit: Permit) {
-        let pool = self.clone();
-        let at = home % self.common.homes.len().max(1);
-        let task = async move { pool.connect_one(at, permit).await };
-        match self.common.homes.get(at) {
-            Some(runtime) => drop(runtime.spawn(task)),
-            None => drop(tokio::spawn(task)),
-        }
-    }
-
-    async fn connect_one(self: Arc<Self>, home: usize, permit: Permit) {
-        let shape = self.shape.load_full();
-        let epoch = self.epoch.load(Ordering::Acquire);
-        let made = crate::connect::connect(&shape.target, &[]).await;
-        let made = made.and_then(|made| {
-            // Nothing may follow ReadyForQuery before we ask for something.
-            if made.unread.is_empty() {
-                Ok(made)
-            } else {
-                Err(ConnectError::Protocol("bytes after the login"))
-            }
-        });
-        match made {
-            Ok(made) => {
-                self.connects.add(1);
-                self.parameters.store(Arc::new(made.parameters));
-                {
-                    let mut inner = self.inner.lock();
-                    inner.connecting -= 1;
-                    inner.connect_after = None;
-                }
-                let now = self.common.clock.now();
-                let number = self.common.last.fetch_add(1, Ordering::Relaxed) + 1;
-                let (target, node) = (shape.target.clone(), self.key.node);
-                let identity =
-                    Arc::new(Identity { number, node, epoch, target, pid: made.pid, secret: made.secret });
-                self.common.identities.lock().insert(number, identity.clone());
-                self.release(Box::new(Server {
-                    transport: made.transport,
-                    baggage: Box::default(),
-                    home,
-                    identity,
-                    expires: shape
-                        .lifetime
-                        .map_or(u64::MAX, |lifetime| now.saturating_add(millis(jitter(lifetime)))),
-                    idle_since: now,
-                    _permit: permit,
-                }));
-                self.go_on_connecting(home);
-            }
-            Err(error) => {
-                drop(permit);
-                self.connect_failed(&error);
-            }
-        }
-    }
-
-    /// One more connection when more are wanted still.
-    pub(crate) fn go_on_connecting(self: &Arc<Self>, home: usize) {
-        let connect = self.may_connect(&mut self.inner.lock(), Instant::now(), false);
-        if let Some(permit) = connect {
-            self.spawn_connect(home, permit);
-        }
-    }
-
-    fn connect_failed(&self, error: &ConnectError) {
-        self.connect_failures.add(1);
-        tracing::debug!(node = self.key.node.0, database = %self.key.database, user = %self.key.user, %error, "could not connect");
-        let refused = {
-            let mut inner = self.inner.lock();
-            inner.connecting -= 1;
-            inner.total -= 1;
-            inner.connect_after = Some(Instant::now() + CONNECT_BACKOFF);
-            // As long as there are connections, whoever waits will be served by one of them. When we ourselves ran out of something, waiting is all that helps.
-            let alone = inner.total == inner.connecting && error.fault() != Fault::Local;
-            if alone { inner.shelf.dismiss(|_| true) } else { Vec::new() }
-        };
-        for waiter in refused {
-            waiter.refuse(NoServer::Connect(error.clone()));
-        }
-        if error.fault() == Fault::Node {
-            (self.common.hint)(self.key.node, Hint::Refused);
-        }
     }
 
     /// A session is done with a server: it goes to whoever waits longest (see [`Shelf::next`]), or on the shelf. Dirty ones are reset first; stale, expired and
@@ -424,6 +310,7 @@ impl<B: Baggage> Pool<B> {
 
     /// A server died in a session's hands. The control plane is told.
     pub fn lost(self: &Arc<Self>, server: Box<Server<B>>) {
+        self.suspect();
         (self.common.hint)(self.key.node, Hint::Lost);
         self.cut(server);
     }
@@ -431,10 +318,4 @@ impl<B: Baggage> Pool<B> {
     pub(crate) fn abandon(&self, home: usize, ticket: crate::shelf::Ticket) -> bool {
         self.inner.lock().shelf.abandon(home, ticket)
     }
-}
-
-/// `lifetime` give or take 10 %, so that connections made together do not end together.
-fn jitter(lifetime: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0u8) % 2001;
-    lifetime.mul_f64(0.9 + random as f64 / 10_000.0)
 }

@@ -1,8 +1,9 @@
 //! All pools.
 
 use crate::budget::Budget;
-use crate::pool::{Common, Key, Pool, Shape};
+use crate::pool::{Common, Key, Pool};
 use crate::server::Baggage;
+use crate::shape::Shape;
 use parking_lot::{Mutex, RwLock};
 use pgherd_topology::cell::Cell;
 use pgherd_topology::node::{Node, NodeId};

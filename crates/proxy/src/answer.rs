@@ -124,6 +124,14 @@ pub fn lost(stake: Stake, node: &str, words: Option<&[u8]>) -> Report {
     }
 }
 
+/// A server that ended the connection because of what the client sent: the client's connection ends with the same words. `None` for all other last words.
+pub fn misunderstood(words: Option<&[u8]>) -> Option<Report> {
+    let fields = Fields::view(words?);
+    let message = String::from_utf8_lossy(fields.get(b'M')?).into_owned();
+    let protocol = fields.sqlstate() == Some(code::PROTOCOL_VIOLATION.as_bytes());
+    protocol.then(|| Report::new(Severity::Fatal, code::PROTOCOL_VIOLATION, message))
+}
+
 /// The last words of a session that cannot go on.
 pub fn broken(why: &Broken) -> Report {
     match why {

@@ -73,6 +73,8 @@ pub struct Card {
     pub user: Arc<str>,
     /// Name of the listener.
     pub listener: Arc<str>,
+    /// When it came in, in milliseconds of the process.
+    pub came: u64,
     /// Limits in time.
     pub timeouts: crate::terms::Timeouts,
     doing: AtomicU8,
@@ -101,6 +103,7 @@ impl Card {
             database,
             user,
             listener,
+            came: now,
             timeouts,
             doing: AtomicU8::new(Doing::Waiting as u8),
             since: AtomicU64::new(now),

@@ -58,6 +58,8 @@ impl Session {
     pub(crate) fn poll_say(&mut self, cx: &mut Context<'_>) -> Option<End> {
         let desk = self.desk.as_mut()?;
         if !desk.down.has_output() {
+            // What is only dropped makes room all the same.
+            desk.down.carry_out();
             return None;
         }
         match desk.down.poll_drain(cx, &mut self.client) {
@@ -73,13 +75,14 @@ impl Session {
         }
     }
 
-    /// Nothing to do until the client moves: lanes go back if they are empty.
+    /// Nothing to do until the client moves. A session that has been idle for a while gives its lanes back.
     fn rest(&mut self, cx: &Context<'_>) {
-        self.entry.card.listen(cx.waker());
-        if self.desk.as_ref().is_some_and(|desk| desk.is_empty())
-            && let Some(desk) = self.desk.take()
-        {
-            self.worker.desks.give(desk);
+        self.listen_for_bells(cx);
+        if self.entry.card.bells() & Bell::Rest as u32 != 0 {
+            self.entry.card.heed(Bell::Rest);
+            if let Some(desk) = self.desk.take_if(|desk| desk.is_empty()) {
+                self.worker.desks.give(desk);
+            }
         }
         let doing =
             if self.machine.status() == Status::Idle { Doing::Idle } else { Doing::IdleInTransaction };

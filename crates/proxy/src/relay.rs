@@ -23,7 +23,7 @@ impl Session {
         self.want_down = HEADER_LEN;
         // The request that asked for the server is shown first.
         match self.think_up() {
-            Ok(Halt::Goodbye) => return Fate::Over(End::Left),
+            Ok(Halt::Goodbye) => self.leaving = true,
             Ok(_) => {}
             Err(broken) => return Fate::Over(End::Told(answer::broken(&broken))),
         }
@@ -131,6 +131,10 @@ impl Session {
         if desk.up.has_output() {
             moved = self.push_up(cx, held)?;
         }
+        if self.leaving {
+            let waits = !self.machine.owes_nothing() && !self.machine.is_copying_in();
+            return if waits { Ok(moved) } else { Err(Fate::Over(End::Left)) };
+        }
         let Some(desk) = self.desk.as_mut() else { return Ok(moved) };
         if desk.down.output() >= MAX_UNREAD {
             // What the client does not read piles up, answers of our own above all: it must read before it is heard. Its reading wakes us.
@@ -144,7 +148,7 @@ impl Session {
         }
         if desk.up.undecided() >= want {
             match self.think_up() {
-                Ok(Halt::Goodbye) => return Err(Fate::Over(End::Left)),
+                Ok(Halt::Goodbye) => self.leaving = true,
                 // A machine that holds a server asks for none; it waits for its turn.
                 Ok(Halt::More(_) | Halt::Server(_)) => {}
                 Err(broken) => return Err(Fate::Over(End::Told(answer::broken(&broken)))),
@@ -193,6 +197,9 @@ impl Session {
         pool.lost(server);
         let words = self.machine.fatal().map(Box::<[u8]>::from);
         let pinned = self.machine.pin();
+        if let Some(report) = answer::misunderstood(words.as_deref()) {
+            return Err(End::Told(report));
+        }
         let stake = self.machine.stake();
         let desk = match self.desk.as_mut() {
             Some(desk) => desk,
@@ -202,8 +209,11 @@ impl Session {
         let undecided = desk.down.undecided();
         desk.down.plan().skip(undecided);
         let untouched = desk.up.can_rewind() && self.machine.can_rewind();
-        // What a replica was asked cannot have changed anything; nor can what is known not to have been committed.
-        if untouched && (replica || stake != Stake::Unknown) && self.reruns < MAX_RERUNS {
+        // What a replica was asked cannot have changed anything; nor can a statement that was only prepared.
+        if untouched
+            && (replica || matches!(stake, Stake::Nothing | Stake::Statement))
+            && self.reruns < MAX_RERUNS
+        {
             self.machine.rewind();
             desk.up.rewind();
             self.want_up = HEADER_LEN;

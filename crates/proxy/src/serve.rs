@@ -54,6 +54,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         want_down: HEADER_LEN,
         avoid: None,
         reruns: 0,
+        leaving: false,
         waker: None,
     };
     if !unread.is_empty() {
@@ -62,6 +63,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
     let end = match Box::pin(session.welcome(&unsent)).await {
         Ok(()) => {
             drop((unsent, unread));
+            session.log_arrival();
             session.run().await
         }
         Err(End::Told(report)) => {
@@ -116,16 +118,33 @@ async fn dismiss(client: &mut Transport, unsent: &[u8], report: &Report) {
 }
 
 impl Session {
+    fn log_arrival(&self) {
+        if self.shared.steward.read().visits().arrivals {
+            let card = &self.entry.card;
+            tracing::info!(session = card.id, listener = %card.listener, user = %card.user, database = %card.database, "connection authorized");
+        }
+    }
+
+    fn log_departure(&self, end: &End) {
+        let (card, pin) = (&self.entry.card, self.machine.pin().map(Pin::word));
+        let (code, why) = match end {
+            End::Left => (None, "client left".into()),
+            End::Gone(why) => (None, format!("client connection lost: {why}")),
+            End::Told(report) => (Some(report.code), report.message.clone()),
+        };
+        if self.shared.steward.read().visits().departures {
+            let seconds = self.shared.now().saturating_sub(card.came) / 1000;
+            tracing::info!(session = card.id, listener = %card.listener, user = %card.user, database = %card.database, seconds, pin, code, why, "disconnection");
+        } else if code.is_some() {
+            tracing::info!(session = card.id, user = %card.user, code, why, "session ended");
+        } else {
+            tracing::debug!(session = card.id, pin, why, "session ended");
+        }
+    }
+
     async fn goodbye(mut self, end: End) {
         self.worker.counters.goodbyes.add(1);
-        let (id, pin) = (self.entry.card.id, self.machine.pin().map(Pin::word));
-        match &end {
-            End::Left => tracing::debug!(session = id, pin, "client left"),
-            End::Gone(why) => tracing::debug!(session = id, pin, %why, "client connection lost"),
-            End::Told(report) => {
-                tracing::info!(session = id, user = %self.entry.card.user, code = report.code, message = report.message, "session ended");
-            }
-        }
+        self.log_departure(&end);
         let told = match end {
             End::Gone(_) => return,
             // A message that is half-way cannot be followed by another one.

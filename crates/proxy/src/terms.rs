@@ -54,6 +54,15 @@ pub struct Terms {
     pub max_prepared_statements: usize,
 }
 
+/// Which comings and goings of clients are worth a line in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Visits {
+    /// `log_connections`.
+    pub arrivals: bool,
+    /// `log_disconnections`.
+    pub departures: bool,
+}
+
 /// Why a client is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -70,6 +79,8 @@ pub trait Steward: Send + Sync + 'static {
     fn terms(&self, listener: &str, database: &Arc<str>, user: &Arc<str>) -> Result<Terms, Refused>;
     /// Most clients in all.
     fn max_clients(&self) -> usize;
+    /// Which comings and goings are logged.
+    fn visits(&self) -> Visits;
     /// What a choice of node depends on.
     fn policy(&self) -> pgherd_route::choose::Policy;
 }

@@ -44,6 +44,12 @@ impl Session {
         for (parameter, value) in reported.iter() {
             let value = match &**parameter {
                 b"application_name" => name.as_deref().unwrap_or(value),
+                // The client asked for it itself.
+                b"default_transaction_read_only"
+                    if self.machine.settings().get(b"default_transaction_read_only").is_some() =>
+                {
+                    value
+                }
                 // Drivers choose among several hosts by these two; they speak of what the listener is for, not of the node that answered.
                 b"in_hot_standby" | b"default_transaction_read_only" => match self.terms.routing {
                     Routing::Replicas => &b"on"[..],

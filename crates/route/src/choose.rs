@@ -11,6 +11,8 @@ use std::time::Duration;
 pub struct Policy {
     /// `default_read_preference`: for transactions that ask for nothing themselves.
     pub default_preference: Preference,
+    /// READ ONLY transactions leave the primary on a listener for any node (`split_in_transactions`).
+    pub split_read_only: bool,
     /// Where this pgherd stands; its own region's replicas are preferred. Empty: no preference.
     pub region: Arc<str>,
     /// Nodes whose probe took at most this much longer than the fastest count as equally near.
@@ -21,6 +23,7 @@ impl Default for Policy {
     fn default() -> Self {
         Policy {
             default_preference: Preference::ReplicaPreferred,
+            split_read_only: true,
             region: Arc::from(""),
             nearest_tolerance: Duration::from_millis(2),
         }
@@ -155,7 +158,7 @@ pub fn choose(snapshot: &Snapshot, intent: &Intent, policy: &Policy, random: u64
                 other => other,
             }),
         },
-        Routing::Any if intent.may_leave_primary() => {
+        Routing::Any if intent.may_leave_primary() && cluster.may_split() => {
             cluster.read(intent.preference.unwrap_or(policy.default_preference))
         }
         Routing::Any => cluster.primary(Reason::Primary).unwrap_or(Decision::Wait(Want::Primary)),
@@ -170,6 +173,11 @@ struct View<'a> {
 }
 
 impl View<'_> {
+    /// Statements that are classified as reads may always leave; transactions only if the settings let them.
+    fn may_split(&self) -> bool {
+        self.intent.class == Class::Read || self.policy.split_read_only
+    }
+
     fn read(&self, preference: Preference) -> Decision {
         match preference {
             Preference::Primary => {

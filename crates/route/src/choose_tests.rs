@@ -138,6 +138,10 @@ fn the_any_port_lets_only_read_only_transactions_go() {
     }
     let primary = Policy { default_preference: Preference::Primary, ..Policy::default() };
     assert_eq!(choose(&healthy, &read_only, &primary, 3), to(0, Reason::PrimaryPreferred, false));
+    let whole = Policy { split_read_only: false, ..Policy::default() };
+    assert_eq!(choose(&healthy, &read_only, &whole, 3), to(0, Reason::Primary, false));
+    let read = Intent { class: Class::Read, ..any };
+    assert_eq!(choose(&healthy, &read, &whole, 3), to(1, Reason::Weight, false), "statements still go");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 pub enum Effect {
     /// `SET name TO value`: lower-cased name and the value as SQL text.
     Set(Box<[u8]>, Box<[u8]>),
-    /// Tag SET, but nothing outlives the transaction (SET LOCAL, SET TRANSACTION).
+    /// A tag that may change something, but nothing outlives the transaction (SET LOCAL, SET TRANSACTION, an ordinary cursor).
     Scoped,
     /// `RESET name`, or everything.
     Reset(Option<Box<[u8]>>),
@@ -67,7 +67,7 @@ fn speaks_of_session(first: Token<'_>) -> bool {
     match word.first().map(u8::to_ascii_lowercase) {
         Some(b's') => first.is("set"),
         Some(b'r') => first.is("reset"),
-        Some(b'd') => first.is("discard") || first.is("deallocate") || first.is("declare"),
+        Some(b'd') => first.is("discard") || first.is("deallocate") || first.is("declare") || first.is("do"),
         Some(b'l') => first.is("listen") || first.is("load"),
         Some(b'p') => first.is("prepare"),
         _ => false,
@@ -88,7 +88,8 @@ fn suspicion(text: &[u8]) -> Option<Pin> {
         }
     }
     let temporary = memchr::memchr2_iter(b'p', b'P', text).any(|at| {
-        let starts = at >= 3 && matches(at - 3, b"temp") && (at == 3 || !in_word(text[at - 4]));
+        let schema = at >= 6 && matches(at - 6, b"pg_temp");
+        let starts = at >= 3 && matches(at - 3, b"temp") && (at == 3 || schema || !in_word(text[at - 4]));
         starts && (!text.get(at + 1).is_some_and(|b| in_word(*b)) || matches(at - 3, b"temporary"))
     });
     (temporary && !contains(text, b"on commit drop")).then_some(Pin::Temporary)
@@ -131,6 +132,7 @@ fn command(first: Token<'_>, tokens: &mut Tokens<'_>) -> Option<Effect> {
         _ if first.is("declare") => Some(declare(tokens)),
         _ if first.is("listen") => Some(Effect::Pins(Pin::Listen)),
         _ if first.is("load") => Some(Effect::Pins(Pin::Load)),
+        _ if first.is("do") => Some(block(tokens)),
         _ if second_is("transaction") => None,
         _ => Some(Effect::Pins(Pin::SqlPrepare)),
     }
@@ -222,6 +224,13 @@ fn deallocate(tokens: &mut Tokens<'_>) -> Effect {
     }
 }
 
+/// A DO block that may change settings, which no tag tells. Works on bytes: it only ever pins too much.
+fn block(tokens: &mut Tokens<'_>) -> Effect {
+    let text = tokens.rest();
+    let sets = contains(text, b"set") || contains(text, b"execute");
+    if sets { Effect::Pins(Pin::Settings) } else { Effect::Scoped }
+}
+
 fn declare(tokens: &mut Tokens<'_>) -> Effect {
     let mut previous_with = false;
     for token in *tokens {
@@ -301,10 +310,13 @@ mod tests {
         assert_eq!(pin("SELECT pg_try_advisory_lock(1)"), Some(Pin::AdvisoryLock));
         assert_eq!(pin("create TEMP table x()"), Some(Pin::Temporary));
         assert_eq!(pin("select 1 into temporary x"), Some(Pin::Temporary));
+        assert_eq!(pin("create table pg_temp.x()"), Some(Pin::Temporary));
         assert_eq!(pin("create temp table x() on commit drop"), None);
         assert_eq!(pin("select set_config('a', 'b', false)"), Some(Pin::Settings));
         assert_eq!(list("DECLARE c CURSOR WITH HOLD FOR SELECT 1"), [Effect::Pins(Pin::HoldCursor)]);
         assert_eq!(list("DECLARE c CURSOR FOR SELECT 1"), [Effect::Scoped]);
+        assert_eq!(list("DO $$BEGIN SET x TO 1; END$$"), [Effect::Pins(Pin::Settings)]);
+        assert_eq!(list("DO $$BEGIN PERFORM 1; END$$"), [Effect::Scoped]);
         assert_eq!(list("LISTEN x"), [Effect::Pins(Pin::Listen)]);
         assert_eq!(list("PREPARE a AS SELECT 1"), [Effect::Pins(Pin::SqlPrepare)]);
         assert_eq!(list("DEALLOCATE \"A b\""), [Effect::Deallocate(Some(b"A b"[..].into()))]);

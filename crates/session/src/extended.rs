@@ -25,6 +25,9 @@ impl Machine {
         if frame.tag == tag::CLOSE && self.close_here(body, down) {
             return Verdict::Skip;
         }
+        if frame.tag == tag::PARSE && self.parse_here(frame, body, down) {
+            return Verdict::Skip;
+        }
         if self.server.is_none() {
             return Verdict::Stop(Halt::Server(self.extended_demand(frame, body)));
         }
@@ -65,12 +68,16 @@ impl Machine {
         }
     }
 
-    pub(crate) fn sync(&mut self, up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
+    pub(crate) fn sync(&mut self, frame: Header, up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
         if self.copy_in {
             // The server would ignore it while it copies.
             return Verdict::Skip;
         }
         self.discard = false;
+        if self.server.is_none() && frame.total > HEADER_LEN {
+            // Malformed: a server says so in its own words.
+            return Verdict::Stop(Halt::Server(self.demand(b"")));
+        }
         if self.server.is_none() {
             let status = self.status;
             answer(down, |out| write::ready(out, status));
@@ -78,6 +85,7 @@ impl Machine {
         }
         self.prelude(up);
         self.batches += 1;
+        self.batch = false;
         self.owe(Kind::Sync);
         Verdict::Pass
     }
@@ -113,7 +121,16 @@ impl Machine {
     /// Close of a statement: the server keeps its copy for others, so we answer it.
     fn close_here(&mut self, body: &[u8], down: &mut impl Sink) -> bool {
         let Some(Target::Statement(name)) = Target::view(body) else { return false };
+        // A pinned server may have a statement that was prepared there under the client's own name (by SQL, or too large to be remembered).
+        let theirs = !name.starts_with(SERVER_PREFIX) && !self.names.contains_key(name);
+        if theirs && !name.is_empty() && self.pin.is_some() && self.server.is_some() {
+            return false;
+        }
         let undo = if name.is_empty() {
+            if let Some(server) = self.server.as_mut().filter(|server| server.unnamed == Some((self.id, 0))) {
+                // One too large to be remembered: nobody's from now on, so that it is closed before the next use.
+                server.unnamed = Some((0, 0));
+            }
             self.unnamed.clear();
             Undo::Nothing
         } else {
@@ -199,8 +216,25 @@ impl Machine {
         }
         let owed = self.owe(Kind::Parse);
         owed.undo = undo;
-        owed.learned = statement.id;
+        owed.learned = Some(statement);
         Verdict::Skip
+    }
+
+    /// A named Parse, while the session holds no server, of a text that some server accepted under the same settings: it need not wait for a server to hear the
+    /// same again. The one that runs it will prepare it then.
+    fn parse_here(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> bool {
+        let alone = self.server.is_none() && self.owed.is_empty() && HEADER_LEN + body.len() == frame.total;
+        let Some(view) = Parse::view(body).filter(|view| alone && !view.name.is_empty()) else {
+            return false;
+        };
+        let room =
+            self.names.len() < self.limits.max_client_statements && !self.names.contains_key(view.name);
+        let known =
+            self.texts.find(view.rest).filter(|known| room && known.is_proven(self.settings.digest()));
+        let Some(statement) = known.filter(|_| effects(view.query).is_none()) else { return false };
+        self.names.insert(view.name.into(), statement);
+        self.fake(Kind::Parse, Undo::Named(view.name.into()), down);
+        true
     }
 
     /// A Parse too large to remember goes on as it is, and its session keeps the server, where the client's own name is then known.
@@ -220,7 +254,11 @@ impl Machine {
     /// transaction fails as it must, and `report` takes the place of the server's words.
     fn refuse(&mut self, kind: Kind, report: Report, frame: Header, up: &mut impl Sink) -> Verdict {
         debug_assert!(frame.total > 0);
-        up.compose(|out| write::describe_statement(out, b"pgherd_refused"));
+        up.compose(|out| match kind {
+            // A failed transaction refuses a Parse before it looks at names.
+            Kind::Parse => write::parse(out, b"pgherd_refused", b"SELECT pgherd_refused\0\0\0"),
+            _ => write::describe_statement(out, b"pgherd_refused"),
+        });
         self.owe(kind).instead = Some(Box::new(report));
         Verdict::Skip
     }
@@ -302,7 +340,7 @@ impl Machine {
         server.learn(statement.id, limit, self.batches);
         up.compose(|out| write::parse(out, &statement.name, &statement.rest));
         let mut owed = Owed::new(Kind::Parse, Fate::Swallow);
-        owed.learned = statement.id;
+        owed.learned = Some(statement.clone());
         self.owed.push(owed);
     }
 

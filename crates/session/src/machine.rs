@@ -287,7 +287,7 @@ impl Machine {
             _ if self.refusal.is_some() => self.refused_request(frame, body, down),
             _ if self.doomed.is_some() => self.doomed_request(frame, body, down),
             tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => self.copy_message(frame.tag),
-            tag::SYNC => self.sync(up, down),
+            tag::SYNC => self.sync(frame, up, down),
             tag::FLUSH if self.copy_in || !self.batch || self.discard => Verdict::Skip,
             tag::FLUSH => Verdict::Pass,
             // Any other message makes a copy fail and is lost with it: the server says so, and owes nothing for it.
@@ -335,10 +335,8 @@ impl Machine {
 
     /// Undoes what a request that never ran had changed here.
     pub(crate) fn undo(&mut self, owed: Owed) {
-        if owed.learned != 0
-            && let Some(server) = self.server.as_mut()
-        {
-            server.forget(owed.learned);
+        if let (Some(statement), Some(server)) = (&owed.learned, self.server.as_mut()) {
+            server.forget(statement.id);
         }
         if owed.kind == Kind::Query || matches!(owed.undo, Undo::Slot | Undo::Unnamed(_)) {
             // What is there now is this session's, but none that it could name.

@@ -66,20 +66,22 @@ pub struct Owed {
     pub kind: Kind,
     /// Whose reply.
     pub fate: Fate,
-    /// Statement that the server learns by this Parse; 0 for none.
-    pub learned: u64,
+    /// Statement that the server learns by this Parse.
+    pub learned: Option<Arc<Statement>>,
     /// How to undo it.
     pub undo: Undo,
     /// What the request does to the session, confirmed by command tags.
     pub effects: Option<Box<Effects>>,
     /// The request was made to fail: this report takes the place of the server's.
     pub instead: Option<Box<Report>>,
+    /// CopyDone and CopyFail that the client sent after this request and before the next one.
+    pub copy_ends: u32,
 }
 
 impl Owed {
     /// An owed reply without side effects.
     pub fn new(kind: Kind, fate: Fate) -> Owed {
-        Owed { kind, fate, learned: 0, undo: Undo::Nothing, effects: None, instead: None }
+        Owed { kind, fate, learned: None, undo: Undo::Nothing, effects: None, instead: None, copy_ends: 0 }
     }
 }
 
@@ -92,11 +94,6 @@ impl Pending {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// The last request is of an extended batch whose Sync was not sent yet.
-    pub(crate) fn ends_open(&self) -> bool {
-        self.0.back().is_some_and(|last| !matches!(last.kind, Kind::Query | Kind::Function | Kind::Sync))
     }
 
     /// How many replies are owed.
@@ -136,14 +133,29 @@ impl Pending {
         self.0.drain(..).rev().for_each(each);
     }
 
-    /// The server went into COPY IN at the head: what it reads next belongs to the copy. Syncs behind the head are ignored by it, and one other
-    /// request makes the copy fail and is lost with it (documentation, chapter 55.2.6).
-    pub fn eaten_by_copy(&mut self, mut each: impl FnMut(Owed)) {
-        while let Some(next) = self.0.get(1) {
+    /// The reply that comes last.
+    pub fn last(&mut self) -> Option<&mut Owed> {
+        self.0.back_mut()
+    }
+
+    /// The server went into COPY IN at the head: what it reads next belongs to the copy, up to the first CopyDone or CopyFail. Syncs before that are
+    /// ignored by it, and one other request makes the copy fail and is lost with it (documentation, chapter 55.2.6). True when all that was sent was
+    /// read by the copy, so that what the client sends next belongs to it too.
+    pub fn eaten_by_copy(&mut self, mut each: impl FnMut(Owed)) -> bool {
+        loop {
+            let Some(head) = self.0.front_mut() else { return true };
+            if head.copy_ends > 0 {
+                head.copy_ends -= 1;
+                return false;
+            }
+            let Some(next) = self.0.remove(1) else { return true };
             let sync = next.kind == Kind::Sync;
-            self.0.remove(1).into_iter().for_each(&mut each);
+            if let Some(head) = self.0.front_mut() {
+                head.copy_ends = next.copy_ends;
+            }
+            each(next);
             if !sync {
-                return;
+                return false;
             }
         }
     }

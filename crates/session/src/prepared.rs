@@ -13,9 +13,21 @@ pub struct Statement {
     pub name: Box<[u8]>,
     /// Query text, NUL and parameter types, as they stand in Parse after the name.
     pub rest: Arc<[u8]>,
+    /// Digest of the settings under which a server accepted it last, plus one; 0 when none has yet.
+    proven: AtomicU64,
 }
 
 impl Statement {
+    /// A server accepted it under settings of this digest.
+    pub fn prove(&self, digest: u64) {
+        self.proven.store(digest.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// True when the last server that was asked accepted it, under settings of this digest.
+    pub fn is_proven(&self, digest: u64) -> bool {
+        self.proven.load(Ordering::Relaxed) == digest.wrapping_add(1)
+    }
+
     /// The query text.
     pub fn query(&self) -> &[u8] {
         self.rest.split(|b| *b == 0).next().unwrap_or_default()
@@ -33,6 +45,11 @@ pub struct Texts {
 }
 
 impl Texts {
+    /// The statement of this text, if some session has it now.
+    pub fn find(&self, rest: &[u8]) -> Option<Arc<Statement>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(rest).and_then(Weak::upgrade)
+    }
+
     /// The statement of this text: the one that others use, or a new one.
     pub fn intern(&self, rest: &[u8]) -> Arc<Statement> {
         // A panic elsewhere cannot leave the map half changed, so a poisoned lock is still good.
@@ -47,7 +64,7 @@ impl Texts {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let rest: Arc<[u8]> = rest.into();
         let name = format!("pgherd_{id}").into_bytes().into();
-        let statement = Arc::new(Statement { id, name, rest: rest.clone() });
+        let statement = Arc::new(Statement { id, name, rest: rest.clone(), proven: AtomicU64::new(0) });
         known.insert(rest, Arc::downgrade(&statement));
         statement
     }

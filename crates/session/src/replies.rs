@@ -4,6 +4,7 @@ use crate::effect::Effect;
 use crate::machine::{MAX_HELD, Machine, answer};
 use crate::pending::{Fate, Kind, Undo};
 use crate::pin::Pin;
+use crate::prepared::SERVER_PREFIX;
 use crate::step::{Broken, Sink};
 use pgherd_wire::backend::{Fields, Status, command_tag, tag};
 use pgherd_wire::frame::{HEADER_LEN, Header, header};
@@ -74,7 +75,7 @@ impl Machine {
         let unexpected = Broken::Server("an unexpected reply", frame.tag);
         match frame.tag {
             tag::NOTICE | tag::PARAMETER_STATUS | tag::NOTIFICATION => return Ok(self.unasked(frame.tag)),
-            tag::ERROR => return self.error(body, down),
+            tag::ERROR => return self.error(frame, body, down),
             tag::READY => return self.ready(body),
             _ => {}
         }
@@ -106,10 +107,11 @@ impl Machine {
         };
         if done
             && let Some(owed) = self.owed.pop()
-            && owed.learned != 0
+            && let Some(statement) = owed.learned
             && let Some(server) = self.server.as_mut()
         {
-            server.confirm(owed.learned);
+            server.confirm(statement.id);
+            statement.prove(self.settings.digest());
         }
         Ok(delivery)
     }
@@ -139,13 +141,30 @@ impl Machine {
     }
 
     fn begin_copy_in(&mut self) {
-        self.copy_in = true;
         let mut owed = std::mem::take(&mut self.owed);
-        owed.eaten_by_copy(|one| self.undo(one));
+        self.copy_in = owed.eaten_by_copy(|one| self.undo(one));
         self.owed = owed;
     }
 
-    fn error(&mut self, body: &[u8], down: &mut impl Sink) -> Result<Delivery, Broken> {
+    /// An error that speaks of a statement by the name we gave it on the server speaks to the client by the client's name.
+    fn in_the_clients_words(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Delivery {
+        let quoted = [b"\"", SERVER_PREFIX].concat();
+        let spoken = memchr::memmem::find(body, &quoted).filter(|_| body.len() + HEADER_LEN == frame.total);
+        let Some(from) = spoken.map(|at| at + 1) else { return Delivery::Pass };
+        let end = memchr::memchr(b'"', &body[from..]).map_or(body.len(), |length| from + length);
+        let ours = &body[from..end];
+        let Some(name) =
+            self.names.iter().find(|(_, statement)| *statement.name == *ours).map(|(name, _)| name)
+        else {
+            return Delivery::Pass;
+        };
+        let words = [&body[..from], name, &body[end..]].concat();
+        answer(down, |out| write::frame(out, tag::ERROR, |out| out.extend_from_slice(&words)));
+        self.relayed = true;
+        Delivery::Drop
+    }
+
+    fn error(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Result<Delivery, Broken> {
         if Fields::view(body).is_fatal() {
             // The connection ends with this. What the client hears of it is the driver's decision.
             self.fatal = Some(body.into());
@@ -171,8 +190,8 @@ impl Machine {
                 server.unnamed = None;
             }
         }
-        if let (true, Some(server)) = (head.learned != 0, self.server.as_mut()) {
-            server.failed(head.learned);
+        if let (Some(statement), Some(server)) = (&head.learned, self.server.as_mut()) {
+            server.failed(statement.id);
         }
         match (head.kind, head.fate) {
             (Kind::Query, Fate::Swallow) => return Err(Broken::Preparation(body.into())),
@@ -187,7 +206,7 @@ impl Machine {
         self.owed = owed;
         self.discard = !synced;
         match instead {
-            None => Ok(Delivery::Pass),
+            None => Ok(self.in_the_clients_words(frame, body, down)),
             Some(report) => {
                 answer(down, |out| report.write(out));
                 self.relayed = true;
@@ -204,8 +223,6 @@ impl Machine {
             return Err(unexpected);
         }
         self.status = status;
-        // What is owed still was asked later: a batch among it may have no Sync yet.
-        self.batch = self.owed.ends_open();
         self.copy_in = false;
         self.discard = false;
         if self.owed.is_empty() {
@@ -241,7 +258,7 @@ impl Machine {
             b"SET" | b"RESET" | b"DISCARD ALL" | b"DEALLOCATE" | b"DEALLOCATE ALL" => {
                 self.confirm_effect(tag)
             }
-            b"LISTEN" | b"LOAD" | b"PREPARE" | b"DECLARE CURSOR" => self.confirm_effect(tag),
+            b"LISTEN" | b"LOAD" | b"PREPARE" | b"DECLARE CURSOR" | b"DO" => self.confirm_effect(tag),
             _ => {}
         }
     }
@@ -253,7 +270,7 @@ impl Machine {
             (b"SET", Some(Effect::Set(name, value))) => {
                 self.change(|settings| settings.with(&name, Some(crate::params::Value::Sql(value.clone()))))
             }
-            (b"SET" | b"DECLARE CURSOR", Some(Effect::Scoped)) => {}
+            (b"SET" | b"DECLARE CURSOR" | b"DO", Some(Effect::Scoped)) => {}
             (b"SET" | b"RESET", Some(Effect::Reset(Some(name)))) => self.reset(&name),
             (b"RESET", Some(Effect::Reset(None))) => self.reset_all(),
             (b"DISCARD ALL", _) => self.discard_all(),
@@ -282,6 +299,10 @@ impl Machine {
         let Some(server) = self.server.as_mut() else { return };
         if self.before.is_none() {
             self.before = Some((self.settings.clone(), server.applied.clone()));
+        }
+        if self.rolled_back {
+            // ROLLBACK, then SET in one query: which of the changes are undone is not told apart.
+            self.pin.get_or_insert(Pin::Settings);
         }
         self.settings = with(&self.settings);
         server.applied = with(&server.applied);

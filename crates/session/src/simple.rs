@@ -40,6 +40,7 @@ impl Machine {
         }
         debug_assert!(frame.total >= body.len());
         self.note_commit(text);
+        self.batch = false;
         self.owe(Kind::Query).effects = effects.map(Box::new);
         Verdict::Pass
     }
@@ -110,18 +111,34 @@ impl Machine {
         if self.server.is_none() {
             return Verdict::Stop(Halt::Server(self.demand(b"")));
         }
+        // What a function does is not known.
+        self.uncertain = true;
         self.prelude(up);
+        self.batch = false;
         self.owe(Kind::Function);
         Verdict::Pass
     }
 
-    /// CopyData, CopyDone and CopyFail pass while the server reads a copy; at any other time PostgreSQL ignores them, and so do we.
+    /// The server reads a copy from the client.
+    pub fn is_copying_in(&self) -> bool {
+        self.copy_in
+    }
+
+    /// CopyData, CopyDone and CopyFail pass while the server reads a copy, and while a request that may turn out to be one is not answered: a client need
+    /// not wait for CopyInResponse. At any other time PostgreSQL ignores them, and so do we.
     pub(crate) fn copy_message(&mut self, kind: u8) -> Verdict {
-        if !self.copy_in {
-            return Verdict::Skip;
+        let ends = kind != tag::COPY_DATA;
+        if self.copy_in {
+            self.copy_in = !ends;
+            return Verdict::Pass;
         }
-        self.copy_in = kind == tag::COPY_DATA;
-        Verdict::Pass
+        match self.owed.last() {
+            Some(last) if self.server.is_some() => {
+                last.copy_ends += u32::from(ends);
+                Verdict::Pass
+            }
+            _ => Verdict::Skip,
+        }
     }
 }
 

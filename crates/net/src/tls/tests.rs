@@ -262,3 +262,31 @@ fn a_star_is_one_label() {
     assert!(!covers("*.com", "example.com"));
     assert!(!covers("*", "localhost"));
 }
+
+#[tokio::test]
+async fn older_versions_are_refused_where_told() {
+    let dir = Dir::new();
+    let (issued, root) = chain(&["localhost"]);
+    let (certificate, key) =
+        (dir.write("server.crt", &issued.certificate), dir.write("server.key", &issued.key));
+    let roots = Arc::new(root_store(&dir.write("root.crt", &root)).unwrap());
+    for (version, oldest, welcome) in [
+        (&rustls::version::TLS12, Oldest::Tls12, true),
+        (&rustls::version::TLS13, Oldest::Tls12, true),
+        (&rustls::version::TLS12, Oldest::Tls13, false),
+        (&rustls::version::TLS13, Oldest::Tls13, true),
+    ] {
+        let builder = rustls::ClientConfig::builder_with_provider(provider());
+        let builder = builder.with_protocol_versions(&[version]).unwrap();
+        let config = builder.with_root_certificates(Arc::clone(&roots)).with_no_client_auth();
+        let server = ServerTls::load_since(oldest, &certificate, &key, None).unwrap();
+        // What was told at first holds after a reload.
+        server.reload().unwrap();
+        let (near, far) = tokio::io::duplex(4096);
+        let material = server.current();
+        let serve = tokio::spawn(async move { material.accept(Plain::Pipe(far), &[]).await.is_ok() });
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let met = connector.connect("localhost".try_into().unwrap(), near).await.is_ok();
+        assert_eq!((met, serve.await.unwrap()), (welcome, welcome), "{version:?} {oldest:?}");
+    }
+}

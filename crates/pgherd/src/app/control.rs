@@ -1,13 +1,14 @@
 //! The control thread: controller, janitor, HTTP, signals. Traffic cannot starve it: it has an event loop of its own.
 
-use crate::app::entrance;
+use crate::app::entrance::{self, Entrance};
 use crate::app::faces::Faces;
 use crate::app::keeper::{Keeper, max_servers};
 use crate::app::{House, plan};
-use crate::cli::run;
 use crate::config::file;
 use crate::config::reload;
+use crate::config::settings::node::Node;
 use pgherd_controller::driver::Driver;
+use pgherd_failover::event::Change;
 use pgherd_proxy::sweep;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -73,16 +74,15 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
         Ok(http) => http,
         Err(error) => return fail(&error),
     };
-    let places: Vec<String> = bound.iter().map(|bound| bound.place.clone()).collect();
-    if let Err(error) = entrance::open(house.clone(), bound, entry.clone()) {
-        return fail(&error);
-    }
-    tracing::info!(listeners = ?places, "listening");
+    let entrance = match Entrance::open(house.clone(), bound, entry.clone()) {
+        Ok(entrance) => entrance,
+        Err(error) => return fail(&error),
+    };
     let announcing = tokio::spawn(announce(house.clone(), ready.clone()));
     loop {
         // Every branch is cancel safe: a signal that is not taken now is taken the next time.
         tokio::select! {
-            _ = signals.hangup.recv() => reload_settings(&house).await,
+            _ = signals.hangup.recv() => reload_settings(&house, &entrance).await,
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
             _ = signals.quit.recv() => break,
@@ -95,7 +95,8 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     ready.store(false, Ordering::Release);
     announcing.abort();
     let _ = controlling.await;
-    drain(&house, &mut signals, settings.server.shutdown_grace).await;
+    let grace = house.settings.read().server.shutdown_grace;
+    drain(&house, &mut signals, grace).await;
     sweeping.abort();
     http.cancel();
     tracing::info!("pgherd ends");
@@ -179,28 +180,30 @@ async fn drain(house: &House, signals: &mut Signals, grace: Duration) {
 }
 
 /// Reads the settings again and swaps what can be swapped; on any fault the old ones stay in force.
-async fn reload_settings(house: &Arc<House>) {
+async fn reload_settings(house: &Arc<House>, entrance: &Entrance) {
     let began = sd_notify::NotifyState::monotonic_usec_now();
     if let Ok(began) = began {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, began]);
     }
-    if let Err(error) = reload_now(house).await {
+    let done = reload_now(house, entrance).await;
+    house.reloads.note(done.is_ok());
+    if let Err(error) = done {
         tracing::error!(%error, "settings were not reloaded; the old ones stay in force");
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
-async fn reload_now(house: &Arc<House>) -> Result<(), crate::app::StartError> {
+async fn reload_now(house: &Arc<House>, entrance: &Entrance) -> Result<(), crate::app::StartError> {
     let env = crate::config::environment::Environment::of_process();
     let loaded = match file::load(house.path.as_deref(), &env) {
         Ok(loaded) => loaded,
-        Err(report) => {
-            run::tell(&report);
-            let faults = std::io::Error::other("the settings have faults");
-            return Err(crate::app::StartError::Io("reload".into(), faults));
-        }
+        Err(report) => return Err(crate::app::StartError::Faults(report.render())),
     };
-    run::tell(&loaded.report);
+    // Through the log, not beside it: whoever reads it may expect JSON.
+    let warnings = loaded.report.render();
+    if !warnings.is_empty() {
+        tracing::warn!(warnings, "the settings are doubtful");
+    }
     let (old, new) = (house.settings.read().clone(), Arc::new(loaded.settings));
     let changes = reload::compare(&old, &new);
     for change in &changes {
@@ -211,8 +214,12 @@ async fn reload_now(house: &Arc<House>) -> Result<(), crate::app::StartError> {
     }
     // TLS files are read again even when no setting changed: a renewed certificate has the same name.
     let keeper = Arc::new(Keeper::new(new.clone())?);
+    let door = keeper.door()?;
+    entrance.follow(&new).await?;
+    house.encryption.read(&new)?;
     keeper.inherit(&house.keeper.read());
-    house.door.reload(keeper.door()?);
+    house.door.reload(door);
+    house.logging.set_level(new.server.log_level);
     house.shared.reload(keeper.clone());
     house.shared.pools.redraw(keeper.clone(), max_servers(&new));
     *house.keeper.write() = keeper;
@@ -220,6 +227,18 @@ async fn reload_now(house: &Arc<House>) -> Result<(), crate::app::StartError> {
     follow_nodes(house, &old, &new).await;
     tracing::info!(changes = changes.len(), "settings reloaded");
     Ok(())
+}
+
+/// What else changed about a node that stays where it is.
+fn changes(old: &Node, new: &Node) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if old.region != new.region {
+        changes.push(Change::Region(new.region.as_str().into()));
+    }
+    if plan::limits(old) != plan::limits(new) {
+        changes.push(Change::Limits(plan::limits(new)));
+    }
+    changes
 }
 
 /// Nodes that were added, removed or changed, and the controller's policy.
@@ -249,6 +268,12 @@ async fn follow_nodes(
                 }
                 if same.tags != node.tags {
                     tell(controller.set_tags(&node.name, plan::tags(&node.tags)).await, &node.name);
+                }
+                for change in changes(same, node) {
+                    tell(controller.change(&node.name, change).await, &node.name);
+                }
+                if plan::login(same) != plan::login(node) {
+                    tell(controller.set_login(&node.name, plan::login(node)).await, &node.name);
                 }
             }
             _ => tell(controller.add_node(plan::node(node)).await, &node.name),

@@ -3,6 +3,7 @@
 use crate::app::{House, StartError};
 use crate::config::settings::Settings;
 use crate::config::settings::front::HostPort;
+use parking_lot::Mutex;
 use pgherd_login::door::{Arrival, Peer};
 use pgherd_net::transport::Transport;
 use pgherd_proxy::cancel::{Cancels, cancel};
@@ -15,15 +16,62 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// Pause after a failed accept: when descriptors are used up, trying again at once would only burn time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A bound listener.
-pub struct Bound {
+/// Where a listener is to be bound, and for whom.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
     name: Arc<str>,
+    at: At,
+    backlog: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum At {
+    Tcp(SocketAddr),
+    Unix(PathBuf, u32),
+}
+
+impl Place {
+    /// True when both cannot be bound at once.
+    fn is_where(&self, other: &Place) -> bool {
+        match (&self.at, &other.at) {
+            (At::Tcp(a), At::Tcp(b)) => a == b,
+            (At::Unix(a, _), At::Unix(b, _)) => a == b,
+            (At::Tcp(_), At::Unix(..)) | (At::Unix(..), At::Tcp(_)) => false,
+        }
+    }
+
+    fn bind(&self) -> Result<Bound, StartError> {
+        let fail = |what: String| {
+            let what = format!("cannot listen on {what} ({})", self.name);
+            move |error| StartError::Io(what, error)
+        };
+        let (socket, shown) = match &self.at {
+            At::Tcp(address) => {
+                let socket = tcp(*address, self.backlog).map_err(fail(address.to_string()))?;
+                let shown = socket.local_addr().unwrap_or(*address).to_string();
+                (Listening::Tcp(socket), shown)
+            }
+            At::Unix(path, mode) => {
+                let shown = path.display().to_string();
+                let socket = unix(path, *mode).map_err(fail(shown.clone()))?;
+                (Listening::Unix(socket, path.clone()), shown)
+            }
+        };
+        Ok(Bound { place: self.clone(), shown, socket })
+    }
+}
+
+/// A bound listener nobody accepts on yet.
+pub struct Bound {
+    place: Place,
     /// Where it is bound, for the log.
-    pub place: String,
+    shown: String,
     socket: Listening,
 }
 
@@ -37,26 +85,27 @@ enum Listening {
 /// # Errors
 /// The first that cannot be bound.
 pub fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
-    let mut bound = Vec::new();
+    places(settings)?.iter().map(Place::bind).collect()
+}
+
+/// Where the settings want clients to be met.
+pub(super) fn places(settings: &Settings) -> Result<Vec<Place>, StartError> {
+    let mut places = Vec::new();
+    let backlog = settings.listen.backlog;
     for listener in &settings.listeners {
         let name: Arc<str> = listener.name.as_str().into();
         let fail = |error| {
             StartError::Io(format!("cannot listen on {} ({})", listener.address, listener.name), error)
         };
         for address in resolve(&listener.address).map_err(fail)? {
-            let socket = tcp(address, settings.listen.backlog).map_err(fail)?;
-            let place = socket.local_addr().map_or_else(|_| address.to_string(), |local| local.to_string());
-            bound.push(Bound { name: name.clone(), place, socket: Listening::Tcp(socket) });
+            places.push(Place { name: name.clone(), at: At::Tcp(address), backlog });
         }
         if let Some(dir) = &settings.listen.unix_socket_dir {
             let path = dir.join(format!(".s.PGSQL.{}", listener.address.port));
-            let fail = |error| StartError::Io(format!("cannot listen on {}", path.display()), error);
-            let socket = unix(&path, settings.listen.unix_socket_mode).map_err(fail)?;
-            let place = path.display().to_string();
-            bound.push(Bound { name, place, socket: Listening::Unix(socket, path) });
+            places.push(Place { name, at: At::Unix(path, settings.listen.unix_socket_mode), backlog });
         }
     }
-    Ok(bound)
+    Ok(places)
 }
 
 fn resolve(address: &HostPort) -> io::Result<Vec<SocketAddr>> {
@@ -93,46 +142,87 @@ fn unix(path: &Path, mode: u32) -> io::Result<std::os::unix::net::UnixListener> 
     Ok(socket)
 }
 
-/// Accepts on all listeners, on a thread of its own, until `stop` says so; the sockets are closed then.
-///
-/// # Errors
-/// When the thread or its event loop cannot be made.
-pub fn open(
+/// All listeners, accepting on a thread of their own.
+pub struct Entrance {
     house: Arc<House>,
-    bound: Vec<Bound>,
-    stop: tokio_util::sync::CancellationToken,
-) -> io::Result<std::thread::JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("acceptor".into()).spawn(move || {
-        runtime.block_on(async {
-            let cancels = Arc::new(Cancels::default());
-            let mut tasks = tokio::task::JoinSet::new();
-            for listener in bound {
-                let (house, cancels) = (house.clone(), cancels.clone());
-                tasks.spawn(async move {
-                    if let Err(error) = accept(house, cancels, listener).await {
-                        tracing::error!(%error, "a listener failed");
-                    }
-                });
+    cancels: Arc<Cancels>,
+    runtime: tokio::runtime::Handle,
+    open: Mutex<Vec<(Place, JoinHandle<()>)>>,
+}
+
+impl Entrance {
+    /// Accepts until `stop` says so; the sockets are closed then.
+    ///
+    /// # Errors
+    /// When the thread or its event loop cannot be made.
+    pub fn open(house: Arc<House>, bound: Vec<Bound>, stop: CancellationToken) -> io::Result<Entrance> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        std::thread::Builder::new().name("acceptor".into()).spawn(move || {
+            runtime.block_on(stop.cancelled());
+        })?;
+        let entrance = Entrance { house, cancels: Arc::default(), runtime: handle, open: Mutex::default() };
+        bound.into_iter().for_each(|bound| entrance.accept(bound));
+        Ok(entrance)
+    }
+
+    fn accept(&self, bound: Bound) {
+        tracing::info!(listener = %bound.place.name, at = bound.shown, "listening");
+        let place = bound.place.clone();
+        let task = accept(self.house.clone(), self.cancels.clone(), bound);
+        let task = self.runtime.spawn(async move {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a listener failed");
             }
-            stop.cancelled().await;
         });
-    })
+        self.open.lock().push((place, task));
+    }
+
+    /// Opens what new settings want and closes what they do not; clients that are in stay. When something cannot be
+    /// bound, all stays as it is.
+    ///
+    /// # Errors
+    /// The first listener that cannot be bound.
+    pub async fn follow(&self, settings: &Settings) -> Result<(), StartError> {
+        let wanted = places(settings)?;
+        let (mut fresh, mut again) = (Vec::new(), Vec::new());
+        {
+            let open = self.open.lock();
+            for place in wanted.iter().filter(|place| !open.iter().any(|(known, _)| known == *place)) {
+                // An address in use by ourselves, with another backlog or for another listener, must be freed first.
+                match open.iter().any(|(known, _)| known.is_where(place)) {
+                    true => again.push(place),
+                    false => fresh.push(place.bind()?),
+                }
+            }
+        }
+        let closed: Vec<_> = self.open.lock().extract_if(.., |(place, _)| !wanted.contains(place)).collect();
+        for (place, task) in closed {
+            tracing::info!(listener = %place.name, at = ?place.at, "listener closed");
+            task.abort();
+            let _ = task.await;
+        }
+        fresh.into_iter().for_each(|bound| self.accept(bound));
+        for place in again {
+            self.accept(place.bind()?);
+        }
+        Ok(())
+    }
 }
 
 async fn accept(house: Arc<House>, cancels: Arc<Cancels>, bound: Bound) -> io::Result<()> {
+    let name = bound.place.name;
     match bound.socket {
         Listening::Tcp(socket) => {
-            let keepalive = keepalive(&house.settings.read().listen);
             let socket = TcpListener::from_std(socket)?;
             loop {
                 match socket.accept().await {
                     Ok((stream, peer)) => {
-                        if let Some(keepalive) = &keepalive {
-                            let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(keepalive);
+                        if let Some(keepalive) = keepalive(&house.settings.read().listen) {
+                            let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
                         }
                         let stream = stream.into_std()?;
-                        admit(&house, &cancels, &bound.name, Peer::Tcp(peer), move || Transport::tcp(stream));
+                        admit(&house, &cancels, &name, Peer::Tcp(peer), move || Transport::tcp(stream));
                     }
                     Err(error) => pause(&error).await,
                 }
@@ -146,7 +236,7 @@ async fn accept(house: Arc<House>, cancels: Arc<Cancels>, bound: Bound) -> io::R
                     Ok((stream, _)) => {
                         let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
                         let stream = stream.into_std()?;
-                        admit(&house, &cancels, &bound.name, Peer::Unix(uid), move || {
+                        admit(&house, &cancels, &name, Peer::Unix(uid), move || {
                             Ok(Transport::unix(UnixStream::from_std(stream)?))
                         });
                     }
@@ -165,7 +255,7 @@ impl Drop for Removed {
     }
 }
 
-fn keepalive(listen: &crate::config::settings::front::Listen) -> Option<TcpKeepalive> {
+pub(super) fn keepalive(listen: &crate::config::settings::front::Listen) -> Option<TcpKeepalive> {
     let idle = listen.tcp_keepalive?;
     let keepalive = TcpKeepalive::new().with_time(idle).with_interval(listen.tcp_keepalive_interval);
     Some(keepalive.with_retries(listen.tcp_keepalive_count))

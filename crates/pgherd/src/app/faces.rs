@@ -91,6 +91,7 @@ impl Source for Faces {
         };
         pools(&mut sheet, &self.house, name);
         clients(&mut sheet, &self.house);
+        process(&mut sheet, &self.house);
         sheet.finish()
     }
 
@@ -254,6 +255,17 @@ fn pools(sheet: &mut Sheet, house: &House, name: impl Fn(NodeId) -> String) {
             sheet.count(&label_text(&labels), count);
         }
     }
+}
+
+fn process(sheet: &mut Sheet, house: &House) {
+    sheet.family("pgherd_build_info", Shape::Gauge, "1, with the version of this pgherd.");
+    sheet.level(&label_text(&[("version", env!("CARGO_PKG_VERSION"))]), 1);
+    let reloads = &house.reloads;
+    sheet.family("pgherd_config_last_reload_successful", Shape::Gauge, "0 when the last reload was refused.");
+    sheet.level("", flag(reloads.successful()));
+    let help = "When the settings in force were read.";
+    sheet.family("pgherd_config_last_reload_success_timestamp_seconds", Shape::Gauge, help);
+    sheet.level("", i64::try_from(reloads.success_at()).unwrap_or(i64::MAX));
 }
 
 fn clients(sheet: &mut Sheet, house: &House) {

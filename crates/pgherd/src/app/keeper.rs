@@ -3,18 +3,19 @@
 use crate::app::StartError;
 use crate::config::settings::Settings;
 use crate::config::words::{AuthMethod, ClientTls, ListenerRouting, PoolMode, ReadPreference};
+use crate::config::words::{SplitInTransactions, TlsVersion};
 use parking_lot::Mutex;
 use pgherd_login::secret::ClientSecret;
 use pgherd_login::settings::{Method, Rule, TlsPolicy, Trusted};
 use pgherd_login::users::{Secret, Users};
 use pgherd_net::keepalive::Keepalive;
-use pgherd_net::tls::ServerTls;
+use pgherd_net::tls::{Oldest, ServerTls};
 use pgherd_pool::connect::Target;
 use pgherd_pool::connect::credentials::{Credentials, Md5Hash, Password};
-use pgherd_pool::pool::Shape;
 use pgherd_pool::pools::Blueprint;
+use pgherd_pool::shape::Shape;
 use pgherd_pool::sslmode::Ssl;
-use pgherd_proxy::terms::{Mode, Refused, Steward, Terms, Timeouts};
+use pgherd_proxy::terms::{Mode, Refused, Steward, Terms, Timeouts, Visits};
 use pgherd_route::choose::Policy;
 use pgherd_route::intent::{Preference, Routing};
 use pgherd_topology::node::Node;
@@ -54,7 +55,12 @@ impl Keeper {
         let tls = match (&settings.listen.client_tls, &settings.listen.certificate, &settings.listen.key) {
             (ClientTls::Off, ..) | (_, None, _) | (_, _, None) => None,
             (_, Some(certificate), Some(key)) => {
-                Some(Arc::new(ServerTls::load(certificate, key, settings.listen.client_ca.as_deref())?))
+                let oldest = match settings.listen.tls_min_version {
+                    TlsVersion::V1_2 => Oldest::Tls12,
+                    TlsVersion::V1_3 => Oldest::Tls13,
+                };
+                let ca = settings.listen.client_ca.as_deref();
+                Some(Arc::new(ServerTls::load_since(oldest, certificate, key, ca)?))
             }
         };
         let clear = |user: &crate::config::settings::front::User| {
@@ -175,7 +181,9 @@ impl Blueprint for Keeper {
         let settings = &self.settings;
         let pool = &settings.pool;
         let configured = settings.users.iter().find(|known| known.name == **user);
-        let drawn = settings.pool_shape(&node.name, database, user);
+        // Pools know a database by its name on the servers, settings by the one clients use.
+        let named = settings.databases.iter().find(|known| known.dbname == **database);
+        let drawn = settings.pool_shape(&node.name, named.map_or(database, |known| &known.name), user);
         let server_user = configured.and_then(|known| known.server_user.as_deref()).unwrap_or(user);
         let target = Target {
             address: node.address.clone(),
@@ -201,6 +209,7 @@ impl Blueprint for Keeper {
             connect_ramp: pool.connect_ramp as usize,
             lifetime: pool.server_lifetime,
             idle_timeout: pool.server_idle_timeout,
+            jitter_percent: pool.server_lifetime_jitter_percent,
             check_after: pool.server_check_delay,
             notice_after: pool.wait_notice_after,
         }
@@ -262,7 +271,7 @@ impl Steward for Keeper {
                     .and_then(|known| known.max_client_connections)
                     .or(pool.max_client_connections_per_database),
             ),
-            max_prepared_statements: pool.max_prepared_statements.max(1) as usize,
+            max_prepared_statements: pool.max_prepared_statements as usize,
         })
     }
 
@@ -270,9 +279,15 @@ impl Steward for Keeper {
         self.settings.pool.max_client_connections as usize
     }
 
+    fn visits(&self) -> Visits {
+        let server = &self.settings.server;
+        Visits { arrivals: server.log_connections, departures: server.log_disconnections }
+    }
+
     fn policy(&self) -> Policy {
         Policy {
             default_preference: preference(self.settings.routing.default_read_preference),
+            split_read_only: self.settings.routing.split_in_transactions == SplitInTransactions::ReadOnlyOnly,
             region: self.settings.routing.region.as_str().into(),
             ..Policy::default()
         }

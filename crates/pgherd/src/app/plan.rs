@@ -4,14 +4,28 @@ use crate::app::StartError;
 use crate::config::settings::Settings;
 use crate::config::settings::node::Node;
 use crate::config::words::{FailoverStrategy, SslMode};
-use pgherd_controller::connector::{Connector, Plain};
+use parking_lot::RwLock;
+use pgherd_controller::connector::Connector;
 use pgherd_controller::secure::Secure;
 use pgherd_controller::settings::{Login, NodeSettings};
 use pgherd_failover::policy::{Limits, Policy, Spec, Strategy};
-use pgherd_net::tls::client::{ClientFiles, ClientTls, Verify};
+use pgherd_net::tls::client::{ClientFiles, ClientTls};
 use pgherd_pool::sslmode::Ssl;
 use pgherd_topology::node::{Address, Tags};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Where systems keep the roots they trust: Debian, Fedora, openSUSE, Alpine.
+const SYSTEM_ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Replay delay no node reaches.
+const NO_LAG_LIMIT: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Where a node listens.
 pub fn address(node: &Node) -> Address {
@@ -36,10 +50,19 @@ pub fn ssl(node: &Node) -> Result<Ssl, StartError> {
         SslMode::VerifyFull => pgherd_pool::sslmode::SslMode::VerifyFull,
     };
     let identity = node.ssl_cert.as_deref().zip(node.ssl_key.as_deref());
-    Ok(Ssl::load(mode, ClientFiles { roots: node.ssl_root_cert.as_deref(), identity })?)
+    let roots = match (&node.ssl_root_cert, node.ssl) {
+        (Some(file), _) => Some(file.as_path()),
+        (None, SslMode::VerifyCa | SslMode::VerifyFull) => {
+            SYSTEM_ROOTS.iter().map(Path::new).find(|file| file.exists())
+        }
+        (None, SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require) => None,
+    };
+    let load = Ssl::load(mode, ClientFiles { roots, identity });
+    load.map_err(|error| StartError::NodeTls(node.name.clone(), error))
 }
 
-fn login(node: &Node) -> Login {
+/// How the control plane logs in to a node.
+pub fn login(node: &Node) -> Login {
     let word = node.ssl.word();
     Login {
         user: node.user.as_str().into(),
@@ -57,9 +80,18 @@ pub fn node(node: &Node) -> NodeSettings {
         weight: node.weight,
         region: node.region.as_str().into(),
         tags: tags(&node.tags),
-        limits: Limits { max_lag: node.max_lag_seconds, max_lag_bytes: node.max_lag_bytes },
+        limits: limits(node),
     };
     NodeSettings { spec, login: login(node) }
+}
+
+/// A node's own lag limits. What it does not limit itself it has from `[health]` already, so "off" here is off: a limit
+/// nothing exceeds, not the cluster's.
+pub fn limits(node: &Node) -> Limits {
+    Limits {
+        max_lag: Some(node.max_lag_seconds.unwrap_or(NO_LAG_LIMIT)),
+        max_lag_bytes: Some(node.max_lag_bytes.unwrap_or(u64::MAX)),
+    }
 }
 
 /// A node's marks.
@@ -116,33 +148,28 @@ pub fn controller(settings: &Settings) -> pgherd_controller::settings::Settings 
     }
 }
 
-/// How the controller connects: with TLS when any node asks for it.
-///
-/// # Errors
-/// TLS files that cannot be used.
-pub fn connector(settings: &Settings) -> Result<Arc<dyn Connector>, StartError> {
-    let Some(node) = settings.nodes.iter().find(|node| node.ssl != SslMode::Disable) else {
-        return Ok(Arc::new(Plain));
-    };
-    let identity = node.ssl_cert.as_deref().zip(node.ssl_key.as_deref());
-    let load = |verify| -> Result<Option<ClientTls>, StartError> {
-        let roots = node.ssl_root_cert.as_deref();
-        if verify != Verify::Nothing && roots.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(ClientTls::load(verify, ClientFiles { roots, identity })?))
-    };
-    let (nothing, issuer, host) =
-        (load(Verify::Nothing)?, load(Verify::Issuer)?, load(Verify::IssuerAndHost)?);
-    Ok(Arc::new(Secure::new(Box::new(move |mode| {
-        use pgherd_controller::settings::SslMode as Mode;
-        let tls = match mode {
-            Mode::Disable => return None,
-            Mode::Allow | Mode::Prefer => nothing.as_ref(),
-            Mode::Require => issuer.as_ref().or(nothing.as_ref()),
-            Mode::VerifyCa => issuer.as_ref(),
-            Mode::VerifyFull => host.as_ref(),
-        };
-        tls.map(ClientTls::config)
-    }))))
+/// Encryption by where nodes listen; shared with the controller's connector, so that a reload reaches it.
+#[derive(Clone, Default)]
+pub struct Encryption(Arc<RwLock<Vec<(Address, Ssl)>>>);
+
+impl Encryption {
+    /// Reads the TLS files of all nodes; on an error what was there stays.
+    ///
+    /// # Errors
+    /// TLS files that cannot be used.
+    pub fn read(&self, settings: &Settings) -> Result<(), StartError> {
+        let each = settings.nodes.iter().map(|node| Ok((address(node), ssl(node)?)));
+        *self.0.write() = each.collect::<Result<Vec<_>, StartError>>()?;
+        Ok(())
+    }
+
+    /// How the controller connects. A node that was discovered is met as the first of the settings.
+    pub fn connector(&self) -> Arc<dyn Connector> {
+        let all = self.0.clone();
+        Arc::new(Secure::new(Box::new(move |target| {
+            let all = all.read();
+            let known = all.iter().find(|(address, _)| *address == target.address).or(all.first());
+            known.and_then(|(_, ssl)| ssl.tls()).map(ClientTls::config)
+        })))
+    }
 }

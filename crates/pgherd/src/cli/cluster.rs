@@ -65,10 +65,14 @@ impl Member {
         let state = text(member, "state").unwrap_or_else(|| "unknown".to_string());
         let runs = matches!(state.as_str(), "running" | "streaming" | "in archive recovery");
         let reads = text(member, "read").unwrap_or_else(|| "-".to_string());
-        let failover = text(member, "failover").unwrap_or_else(|| "-".to_string());
-        let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_string());
+        let failover = failover(member);
+        // Patroni's word for a position nobody told.
+        let dash =
+            |text: Option<String>| text.filter(|text| text != "unknown").unwrap_or_else(|| "-".to_string());
         let receive = if leader { None } else { text(member, "receive_lsn") };
         let replay = text(member, "replay_lsn").or_else(|| text(member, "lsn"));
+        // What does not run has no lag worth a word.
+        let lagless = leader || !runs;
         let cells = vec![
             dash(text(member, "name")),
             host(member),
@@ -76,9 +80,9 @@ impl Member {
             state,
             dash(text(member, "timeline")),
             dash(receive),
-            if leader { "-".to_string() } else { bytes(member, "receive_lag") },
+            if lagless { "-".to_string() } else { bytes(member, "receive_lag") },
             dash(replay),
-            if leader { "-".to_string() } else { lag(member) },
+            if lagless { "-".to_string() } else { lag(member) },
             reads.clone(),
             failover.clone(),
             connections(member),
@@ -96,6 +100,24 @@ impl Member {
             failover_note: if failover == "no" { note(member, "failover_reason") } else { None },
             cells,
         }
+    }
+}
+
+/// `1st`, `2nd` for candidates: in which order they would be taken.
+fn failover(member: &Value) -> String {
+    let place = member.get("failover_place").and_then(Value::as_u64);
+    match (text(member, "failover"), place) {
+        (Some(word), Some(place)) if word == "candidate" => {
+            let end = match (place % 10, place % 100) {
+                (1, tens) if tens != 11 => "st",
+                (2, tens) if tens != 12 => "nd",
+                (3, tens) if tens != 13 => "rd",
+                _ => "th",
+            };
+            format!("{place}{end}")
+        }
+        (Some(word), _) if word != "leader" => word,
+        _ => "-".to_string(),
     }
 }
 
@@ -152,7 +174,11 @@ fn connections(member: &Value) -> String {
                 _ => "-".to_string(),
             }
         }
-        _ => text(member, "connections").unwrap_or_else(|| "-".to_string()),
+        _ => match (text(member, "connections"), text(member, "connections_limit")) {
+            (Some(used), Some(limit)) => format!("{used}/{limit}"),
+            (Some(used), None) => used,
+            (None, _) => "-".to_string(),
+        },
     }
 }
 
@@ -163,7 +189,10 @@ fn note(member: &Value, key: &str) -> Option<String> {
         member.get(format!("{key}_since")).filter(|since| epoch(since).is_some()).and_then(
             |since| match since {
                 // The clock of an ISO time is what people compare with their logs.
-                Value::String(text) => text.get(11..19).map(str::to_string),
+                Value::String(text) => {
+                    let zone = if text.ends_with("+00:00") || text.ends_with('Z') { "Z" } else { "" };
+                    text.get(11..19).map(|clock| format!("{clock}{zone}"))
+                }
                 other => epoch(other).map(clock),
             },
         );
@@ -192,7 +221,7 @@ pub fn sentence(cluster: &Value, members: &[Member], now: f64) -> String {
         (None, None) => out.push_str("no primary"),
     }
     let timeline = text(&facts, "timeline").or_else(|| leader.and_then(|m| m.cells.get(4).cloned()));
-    if let Some(timeline) = timeline.filter(|timeline| timeline != "-") {
+    if let Some(timeline) = timeline.filter(|timeline| timeline != "-" && timeline != "0") {
         out.push_str(&format!(", timeline {timeline}"));
     }
     out.push_str(&phase.map(|phase| format!(", phase {phase}")).unwrap_or_default());

@@ -74,6 +74,10 @@ fn connect(address: &HostPort, deadline: Instant) -> Result<TcpStream, String> {
     for one in all {
         match TcpStream::connect_timeout(&one, left(deadline)) {
             Ok(stream) => return Ok(stream),
+            Err(why) if why.kind() == ErrorKind::ConnectionRefused => {
+                last =
+                    format!("nobody listens on http://{address}: is pgherd running? (--api names another)");
+            }
             Err(why) => last = format!("cannot connect to http://{address}: {why}"),
         }
     }

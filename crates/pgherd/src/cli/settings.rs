@@ -3,8 +3,13 @@
 use crate::cli::output::{data, say};
 use crate::cli::run::{load, tell};
 use crate::cli::{ConfigCommand, FileArg, Format, exit};
+use crate::config::key::Default;
+use crate::config::source::Place;
+use crate::config::value::{self, Raw};
+use crate::config::values::Values;
 use crate::config::{doc, sample, schema, show};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Does what one of the verbs says.
 pub fn run(command: &ConfigCommand) -> ExitCode {
@@ -28,6 +33,14 @@ fn check(file: &FileArg) -> ExitCode {
         Ok((loaded, path)) => {
             tell(&loaded.report);
             let name = path.map_or("the environment".to_string(), |path| path.display().to_string());
+            let settings = Arc::new(loaded.settings);
+            if let Err(error) = crate::app::rehearse(&settings) {
+                say(&format!("{name}: error: {error}"));
+                return ExitCode::from(exit::CONFIG);
+            }
+            if let Some(note) = later(&settings.values) {
+                say(&format!("{name}: note: {note}"));
+            }
             say(&format!("{name}: settings are valid"));
             ExitCode::SUCCESS
         }
@@ -35,6 +48,33 @@ fn check(file: &FileArg) -> ExitCode {
             tell(&report);
             ExitCode::from(exit::CONFIG)
         }
+    }
+}
+
+/// What was set to something else than its default although nothing heeds it yet.
+fn later(values: &Values) -> Option<String> {
+    let mut keys: Vec<String> = Vec::new();
+    for instance in values.all() {
+        for (key, setting) in instance.each().filter(|(key, _)| key.later && instance.said(key.name)) {
+            let usual = match key.default {
+                Default::Is(text) => value::read(key.kind, &Raw::Plain(text.to_string())).ok(),
+                Default::Unset { .. } | Default::Required(_) => None,
+            };
+            // A URL in the environment says some keys by itself.
+            if matches!(instance.place_of(key.name), Place::Env(variable) if !variable.starts_with("PGHERD__"))
+            {
+                continue;
+            }
+            let name = format!("{}.{}", instance.section.name, key.name);
+            if usual.as_ref() != setting.map(|setting| &setting.value) && !keys.contains(&name) {
+                keys.push(name);
+            }
+        }
+    }
+    match keys.as_slice() {
+        [] => None,
+        [one] => Some(format!("{one} is understood, but takes effect in a later version only")),
+        many => Some(format!("understood, but taking effect in a later version only: {}", many.join(", "))),
     }
 }
 

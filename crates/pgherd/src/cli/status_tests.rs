@@ -17,7 +17,7 @@ fn email_cluster() -> Value {
               "receive_lsn": "0/9F001A8", "receive_lag": 0, "replay_lsn": "0/8000060", "replay_lag": 32505856,
               "lag_seconds": 14.2, "read": "no", "read_reason": "lag 14.2s > max_lag_seconds 10.0s",
               "read_reason_since": "2026-01-15T00:03:10Z", "failover": "no", "failover_reason": "tag nofailover",
-              "connections": "0/15", "check_age_seconds": 2.9 }
+              "connections": 0, "connections_limit": 15, "check_age_seconds": 2.9 }
         ],
         "sentence_facts": { "primary": "pg1", "primary_since": "2026-01-11T22:00:00Z", "timeline": 7, "eligible": 1,
             "replicas": 2, "phase": "steady", "auto_failover": "on (supervised)", "candidates": 1 }
@@ -38,7 +38,7 @@ fn reads_as_the_manual_shows() {
  pg1     10.0.0.1:5432  Leader   running     7  -            -    0/9F001A8   -             rw      -         18/50  1s ago
  pg2     10.0.0.2:5432  Replica  streaming   7  0/9F001A8    0    0/9F001A8   0.0s / 0      ok      1st        9/20  2s ago
  pg3     10.0.0.3:5432  Replica  streaming   7  0/9F001A8    0    0/8000060   14.2s / 31MB  no (1)  no (2)     0/15  2s ago
-(1) lag 14.2s > max_lag_seconds 10.0s since 00:03:10   (2) tag nofailover
+(1) lag 14.2s > max_lag_seconds 10.0s since 00:03:10Z   (2) tag nofailover
 ";
     assert_eq!(body(&members), want);
     assert_eq!(Health::of(&cluster, &members).code(), 3);

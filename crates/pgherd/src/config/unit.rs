@@ -119,7 +119,7 @@ pub fn show_duration(value: Duration) -> String {
     if text.is_empty() { "0s".to_string() } else { text }
 }
 
-/// The shortest exact text [`bytes`] reads back as the same: `"16MB"`.
+/// The shortest exact text [`bytes()`] reads back as the same: `"16MB"`.
 pub fn show_bytes(value: u64) -> String {
     for (unit, size) in SIZE_UNITS {
         if value >= size && value.is_multiple_of(size) {

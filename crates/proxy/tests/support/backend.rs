@@ -156,12 +156,11 @@ impl Backend {
     }
 
     async fn ready(&mut self) -> Result<(), Over> {
-        for name in ["application_name"] {
-            let value = self.settings.get(name).cloned().unwrap_or_default();
-            if *self.reported.entry(name.into()).or_default() != value {
-                self.out.extend(frame(b'S', &[c_str(name), c_str(&value)].concat()));
-                self.reported.insert(name.into(), value);
-            }
+        let name = "application_name";
+        let value = self.settings.get(name).cloned().unwrap_or_default();
+        if *self.reported.entry(name.into()).or_default() != value {
+            self.out.extend(frame(b'S', &[c_str(name), c_str(&value)].concat()));
+            self.reported.insert(name.into(), value);
         }
         self.out.extend(frame(b'Z', &[self.status]));
         self.flush().await
@@ -261,6 +260,9 @@ impl Backend {
         }
         if sql.starts_with("broken") {
             return self.error("42601", sql);
+        }
+        if sql == "SELECT pgherd_refused" {
+            return self.error("42703", "column \"pgherd_refused\" does not exist");
         }
         if self.statements.contains_key(&name) {
             return self.error("42P05", &format!("prepared statement \"{name}\" already exists"));

@@ -18,8 +18,9 @@ use pgherd_net::keepalive::Keepalive;
 use pgherd_net::transport::Transport;
 use pgherd_pool::connect::Target;
 use pgherd_pool::connect::credentials::Credentials;
-use pgherd_pool::pool::{Common, Hint, Key, Pool, Shape};
+use pgherd_pool::pool::{Common, Hint, Key, Pool};
 use pgherd_pool::pools::{Blueprint, Pools};
+use pgherd_pool::shape::Shape;
 use pgherd_pool::sslmode::Ssl;
 use pgherd_proxy::shared::{Carried, Shared, Worker};
 use pgherd_proxy::terms::{Mode, Refused, Steward, Terms, Timeouts};
@@ -114,6 +115,7 @@ impl Blueprint for Keeper {
             connect_ramp: settings.connect_ramp,
             lifetime: settings.lifetime,
             idle_timeout: settings.idle_timeout,
+            jitter_percent: 10,
             check_after: settings.check_after,
             notice_after: settings.notice_after,
         }
@@ -142,6 +144,10 @@ impl Steward for Keeper {
 
     fn max_clients(&self) -> usize {
         self.settings.max_clients
+    }
+
+    fn visits(&self) -> pgherd_proxy::terms::Visits {
+        pgherd_proxy::terms::Visits::default()
     }
 
     fn policy(&self) -> Policy {
@@ -269,7 +275,8 @@ impl Stage {
 
     /// All sessions must have ended, without a panic, on either side.
     pub async fn assert_sound(&self) {
-        for session in std::mem::take(&mut *self.sessions.lock()) {
+        let sessions = std::mem::take(&mut *self.sessions.lock());
+        for session in sessions {
             let ended = tokio::time::timeout(Duration::from_secs(600), session).await;
             ended.expect("a session ends when its client leaves").expect("no panic");
         }

@@ -1,6 +1,6 @@
 //! Keys of health, failover, and the faces towards operators.
 
-use crate::config::key::Reload::{AtOnce, Drain, NewConnections};
+use crate::config::key::Reload::{AtOnce, Drain, NewConnections, Restart};
 use crate::config::key::{
     DAY, MS, PathRule, Section, address, boolean, bytes, bytes_list, duration, int, list, path, secret, secs,
     text, word,
@@ -25,10 +25,10 @@ pub(super) const HEALTH: Section = Section {
         duration("lag_check_interval", "5s", (MS, secs(3600)), AtOnce, "Time between two measurements of lag.").bare(),
         duration("max_lag_threshold", "5s", (secs(0), DAY), AtOnce, "Replay delay above which a replica gets no reads, unless its node says otherwise.").off().bare(),
         bytes("max_lag_bytes", "100MB", (0, PB), AtOnce, "Bytes behind the primary above which a replica gets no reads. Both limits count.").off(),
-        bytes_list("lag_alert_bytes", "1MB, 10MB, 100MB", AtOnce, "Lag at which a replica is at warning, critical and emergency, in bytes."),
+        bytes_list("lag_alert_bytes", "1MB, 10MB, 100MB", AtOnce, "Lag at which a replica is at warning, critical and emergency, in bytes.").later(),
         boolean("auto_remediate", "true", AtOnce, "Replicas leave and re-enter rotation without being asked."),
         boolean("auto_discover", "false", AtOnce, "Standbys the primary knows by pg_stat_replication are added without being configured."),
-        duration("discovery_interval", "60s", (secs(1), DAY), AtOnce, "Time between two looks for new standbys.").bare(),
+        duration("discovery_interval", "60s", (secs(1), DAY), AtOnce, "Time between two looks for new standbys.").bare().later(),
     ],
 };
 
@@ -51,11 +51,11 @@ pub(super) const FAILOVER: Section = Section {
         duration("loop_wait", "10s", (MS, secs(3600)), AtOnce, "Time between two turns of the leader's loop.").bare().later(),
         duration("retry_timeout", "10s", (MS, secs(3600)), AtOnce, "Limit for retries against the store of the lease.").bare().later(),
         duration("primary_start_timeout", "5m", (secs(0), DAY), AtOnce, "How long a crashed primary may take to come back before another node is promoted; 0s does not wait.").bare().formerly(&["master_start_timeout"]).later(),
-        duration("hold_timeout", "15s", (secs(0), secs(3600)), AtOnce, "While there is no primary, transactions wait this long for the new one; then they get 57P03."),
+        duration("hold_timeout", "15s", (secs(0), secs(3600)), NewConnections, "While there is no primary, transactions wait this long for the new one; then they get 57P03."),
         word("hold_start", HoldStart::WORDS, "suspicion", AtOnce, "Whether clients wait from the first bad sign on or from the confirmed failure.").later(),
         int("hold_max_sessions", "10000", (1, 1_000_000), AtOnce, "Sessions that may wait at once.").later(),
         bytes("hold_max_bytes", "256MB", (1 << 16, PB), AtOnce, "Bytes of their requests that may wait at once; the newest is refused with 53300.").later(),
-        duration("drain_timeout", "10s", (secs(0), secs(3600)), AtOnce, "Planned changes: open transactions on a node that is drained may take this long."),
+        duration("drain_timeout", "10s", (secs(0), secs(3600)), AtOnce, "Planned changes: open transactions on a node that is drained may take this long.").later(),
         list("fence_command", "", AtOnce, "Program and arguments that isolate the old primary. It must exit with 0 before promotion when fencing is \"required\".").later(),
         word("fencing", Fencing::WORDS, "best_effort", AtOnce, "How sure pgherd must be that the old primary is down before another is promoted. Its own sockets to it are always closed.").later(),
         word("commit_resolution", CommitResolution::WORDS, "off", AtOnce, "\"xid\" asks the new primary what became of a COMMIT whose answer was lost; otherwise the client gets 08007.").later(),
@@ -70,7 +70,7 @@ pub(super) const API: Section = Section {
     repeated: None,
     doc: "HTTP for operators, load balancers and Prometheus.",
     keys: &[
-        address("listen", "0.0.0.0:8008", Drain, "Where it listens."),
+        address("listen", "0.0.0.0:8008", Restart, "Where it listens."),
         text("face", "cluster", AtOnce, "Whom /, /primary and /replica speak for: \"cluster\" (can this pgherd serve reads and writes now?) or a node's name.").later(),
         word("primary_role_name", PrimaryRoleName::WORDS, "primary", AtOnce, "What the API calls a primary: \"master\" is Patroni 3's word.").later(),
         word("auth", ApiAuth::WORDS, "", AtOnce, "\"none\" leaves changes open to everybody who can connect; otherwise they need the password below, or come from loopback when there is none.").unset("password", "none").later(),

@@ -15,7 +15,7 @@ pub(super) const CLUSTER: Section = Section {
     repeated: None,
     doc: "The cluster as a whole, and the account pgherd itself uses on its nodes.",
     keys: &[
-        text("name", "pgherd", Restart, "Name of the cluster, Patroni's `scope`. It is a label of every metric and the `scope` in the API."),
+        text("name", "pgherd", Restart, "Name of the cluster: the `scope` of Patroni and of the API."),
         text("database", "postgres", NewConnections, "Database of pgherd's own connections (probes and actions); nodes may say otherwise."),
         text("user", "", NewConnections, "User of pgherd's own connections. It needs the role pg_monitor to see the whole of pg_stat_replication. When there is neither a [[user]] nor auth.users_file, clients log in as this user too.")
             .unset("the first [[user]]", "app_user"),
@@ -37,7 +37,7 @@ pub(super) const SERVER: Section = Section {
         word("log_level", LogLevel::WORDS, "info", AtOnce, "How much is logged."),
         word("log_format", LogFormat::WORDS, "auto", Restart, "Shape of log lines; \"auto\" is text on a terminal and JSON otherwise."),
         boolean("log_connections", "false", AtOnce, "One line for every client that was admitted."),
-        boolean("log_disconnections", "false", AtOnce, "One line for every client that left, with its reason and totals."),
+        boolean("log_disconnections", "false", AtOnce, "One line for every client that left, with its reason and how long it stayed."),
         duration("shutdown_grace", "60s", (secs(0), DAY), AtOnce, "After SIGTERM idle clients leave at once and busy ones finish their transaction; whoever is not done after this time is cut."),
     ],
 };
@@ -78,7 +78,7 @@ pub(super) const LISTENER: Section = Section {
         text("name", "", Drain, "Name in metrics and logs; \"primary\", \"replicas\" and \"any\" are taken.").required("reports"),
         Key { kind: crate::config::key::Kind::Address { off: false }, ..address("address", "", Drain, "Where it listens, host:port.").required("0.0.0.0:5003") },
         word("routing", ListenerRouting::WORDS, "any", Drain, "What it stands for: the writable node, eligible replicas, or split by transaction."),
-        word("read_preference", ReadPreference::WORDS, "", AtOnce, "Where its reads prefer to go.").unset("as routing.default_read_preference", "replica"),
+        word("read_preference", ReadPreference::WORDS, "", NewConnections, "Where its reads prefer to go.").unset("as routing.default_read_preference", "replica"),
     ],
 };
 

@@ -1,0 +1,148 @@
+//! The manual against the program: settings that are shown must be understood, commands must be commands, files must be
+//! there. The README is what a newcomer has.
+
+use clap::Parser;
+use pgherd::cli::Cli;
+use pgherd::config::environment::Environment;
+use pgherd::config::file::load_text;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Every page for people: Markdown that is not a result of a program.
+fn pages() -> Vec<String> {
+    let pages =
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "bench/RESULTS.md", "tests/drivers/README.md"];
+    pages.iter().map(ToString::to_string).collect()
+}
+
+/// Fenced blocks of a page: (language, text).
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let mut blocks: Vec<(String, String)> = Vec::new();
+    let mut inside = false;
+    for line in page.lines() {
+        match (line.strip_prefix("```"), inside) {
+            (Some(language), false) => {
+                blocks.push((language.trim().to_string(), String::new()));
+                inside = true;
+            }
+            (Some(_), true) => inside = false,
+            (None, true) => {
+                if let Some((_, text)) = blocks.last_mut() {
+                    text.push_str(line);
+                    text.push('\n');
+                }
+            }
+            (None, false) => {}
+        }
+    }
+    assert!(!inside, "a block does not end");
+    blocks
+}
+
+fn shell(page: &str) -> Vec<String> {
+    let lines = blocks(page).into_iter().filter(|(language, _)| language == "sh");
+    lines.flat_map(|(_, text)| text.lines().map(str::to_string).collect::<Vec<_>>()).collect()
+}
+
+/// The arguments behind `pgherd` in a command line, when it runs it.
+fn arguments(line: &str) -> Option<Vec<String>> {
+    let words: Vec<String> = line.split_whitespace().map(str::to_string).collect();
+    let at = match words.first()?.as_str() {
+        "cargo" if words.get(1)? == "run" => words.iter().position(|word| word == "--")?,
+        // What stands behind the image's name goes to its entry point.
+        "docker" if words.get(1)? == "run" => words.iter().position(|word| word == "pgherd")?,
+        program if program == "pgherd" || program.ends_with("/pgherd") => 0,
+        _ => return None,
+    };
+    Some(words[at + 1..].to_vec())
+}
+
+#[test]
+fn settings_on_a_page_are_understood() {
+    let mut count = 0;
+    for name in pages() {
+        for (_, text) in blocks(&read(&name)).into_iter().filter(|(language, _)| language == "toml") {
+            // A piece needs the rest of a file around it.
+            let rest = "\n[[node]]\nhost = \"h\"\n[cluster]\nuser = \"u\"\npassword = \"p\"\n";
+            let whole = if text.contains("[[node]]") { text } else { format!("{text}{rest}") };
+            let loaded = load_text(&name, &whole, &Environment::default());
+            let loaded = loaded.unwrap_or_else(|report| panic!("{name}:\n{whole}\n{}", report.render()));
+            assert!(!loaded.report.render().contains("warn"), "{name}:\n{}", loaded.report.render());
+            count += 1;
+        }
+    }
+    assert!(count >= 2, "only {count} pieces of settings were found");
+}
+
+#[test]
+fn commands_on_a_page_are_commands() {
+    let mut count = 0;
+    for name in pages() {
+        for line in shell(&read(&name)) {
+            let Some(arguments) = arguments(&line).filter(|arguments| !arguments.is_empty()) else {
+                continue;
+            };
+            let all = std::iter::once("pgherd".to_string()).chain(arguments);
+            if let Err(error) = Cli::try_parse_from(all) {
+                panic!("{name}: {line}\n{error}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 9, "only {count} commands were found");
+    for line in read("config/pgherd.service").lines() {
+        let Some((key, line)) = line.split_once('=').filter(|(key, _)| key.starts_with("Exec")) else {
+            continue;
+        };
+        let arguments = arguments(line).unwrap_or_else(|| panic!("{key} runs something else: {line}"));
+        Cli::try_parse_from(std::iter::once("pgherd".to_string()).chain(arguments)).expect(line);
+    }
+}
+
+#[test]
+fn two_commands_do_all() {
+    let readme = read("README.md");
+    let first: Vec<String> = shell(&readme).into_iter().take(2).collect();
+    assert_eq!(first, ["cargo run --release -p pgherd -- demo", "tests/run"]);
+    for (_, text) in blocks(&readme).into_iter().filter(|(language, _)| language == "sh").take(2) {
+        assert_eq!(text.lines().count(), 1, "one command each: {text}");
+    }
+    let run = std::fs::metadata(root().join("tests/run")).expect("tests/run is there");
+    assert_ne!(std::os::unix::fs::PermissionsExt::mode(&run.permissions()) & 0o111, 0, "it can be run");
+    assert!(read(".ci/run").contains("exec tests/run"), "continuous integration runs the same");
+}
+
+#[test]
+fn files_a_page_names_are_there() {
+    for name in pages() {
+        let text = read(&name);
+        let here = root().join(Path::new(&name).parent().unwrap_or(Path::new("")));
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let outside = target.contains("://") || target.starts_with('#');
+            let file = target.split('#').next().unwrap_or_default();
+            assert!(outside || here.join(file).exists(), "{name} points to {target}, which is not there");
+        }
+    }
+}
+
+#[test]
+fn keys_and_metrics_a_page_names_are_known() {
+    let text = read("README.md");
+    let mut count = 0;
+    for word in text.split('`').skip(1).step_by(2) {
+        let Some((section, key)) = word.split_once('.') else { continue };
+        let known = pgherd::config::keys::SECTIONS.iter().find(|known| known.name == section);
+        if let Some(known) = known {
+            assert!(known.key(key).is_some(), "README.md names `{word}`");
+            count += 1;
+        }
+    }
+    assert!(count >= 4, "only {count} keys were found");
+}

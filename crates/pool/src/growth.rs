@@ -1,0 +1,119 @@
+//! How a pool grows: when one more connection may be made, and what becomes of the attempt.
+
+use crate::budget::Permit;
+use crate::clock::millis;
+use crate::connect::error::{ConnectError, Fault};
+use crate::line::NoServer;
+use crate::pool::{CONNECT_BACKOFF, Hint, Inner, Pool};
+use crate::server::{Baggage, Identity, Server};
+use crate::shape::jitter;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::time::Instant;
+
+impl<B: Baggage> Pool<B> {
+    /// Decides whether one more connection is made now, and counts it if so.
+    pub(crate) fn may_connect(&self, inner: &mut Inner<B>, now: Instant, reserve: bool) -> Option<Permit> {
+        let shape = self.shape.load();
+        let max = shape.max_size + if reserve { shape.reserve_size } else { 0 };
+        let backoff = inner.connect_after.is_some_and(|after| now < after);
+        let wanted = inner.shelf.waiting() > inner.connecting || inner.total < shape.min_size;
+        if inner.closed
+            || backoff
+            || !wanted
+            || inner.total >= max
+            || inner.connecting >= shape.connect_ramp.max(1)
+        {
+            return None;
+        }
+        let permit = Permit::take(&self.budgets)?;
+        inner.total += 1;
+        inner.connecting += 1;
+        Some(permit)
+    }
+
+    pub(crate) fn spawn_connect(self: &Arc<Self>, home: usize, permit: Permit) {
+        let pool = self.clone();
+        let at = home % self.common.homes.len().max(1);
+        let task = async move { pool.connect_one(at, permit).await };
+        match self.common.homes.get(at) {
+            Some(runtime) => drop(runtime.spawn(task)),
+            None => drop(tokio::spawn(task)),
+        }
+    }
+
+    async fn connect_one(self: Arc<Self>, home: usize, permit: Permit) {
+        let shape = self.shape.load_full();
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let made = crate::connect::connect(&shape.target, &[]).await;
+        let made = made.and_then(|made| {
+            // Nothing may follow ReadyForQuery before we ask for something.
+            if made.unread.is_empty() {
+                Ok(made)
+            } else {
+                Err(ConnectError::Protocol("bytes after the login"))
+            }
+        });
+        match made {
+            Ok(made) => {
+                self.connects.add(1);
+                self.parameters.store(Arc::new(made.parameters));
+                {
+                    let mut inner = self.inner.lock();
+                    inner.connecting -= 1;
+                    inner.connect_after = None;
+                }
+                let now = self.common.clock.now();
+                let number = self.common.last.fetch_add(1, Ordering::Relaxed) + 1;
+                let (target, node) = (shape.target.clone(), self.key.node);
+                let identity =
+                    Arc::new(Identity { number, node, epoch, target, pid: made.pid, secret: made.secret });
+                self.common.identities.lock().insert(number, identity.clone());
+                self.release(Box::new(Server {
+                    transport: made.transport,
+                    baggage: Box::default(),
+                    home,
+                    identity,
+                    expires: shape.lifetime.map_or(u64::MAX, |lifetime| {
+                        now.saturating_add(millis(jitter(lifetime, shape.jitter_percent, made.pid)))
+                    }),
+                    idle_since: now,
+                    _permit: permit,
+                }));
+                self.go_on_connecting(home);
+            }
+            Err(error) => {
+                drop(permit);
+                self.connect_failed(&error);
+            }
+        }
+    }
+
+    /// One more connection when more are wanted still.
+    pub(crate) fn go_on_connecting(self: &Arc<Self>, home: usize) {
+        let connect = self.may_connect(&mut self.inner.lock(), Instant::now(), false);
+        if let Some(permit) = connect {
+            self.spawn_connect(home, permit);
+        }
+    }
+
+    fn connect_failed(&self, error: &ConnectError) {
+        self.connect_failures.add(1);
+        tracing::debug!(node = self.key.node.0, database = %self.key.database, user = %self.key.user, %error, "could not connect");
+        let refused = {
+            let mut inner = self.inner.lock();
+            inner.connecting -= 1;
+            inner.total -= 1;
+            inner.connect_after = Some(Instant::now() + CONNECT_BACKOFF);
+            // As long as there are connections, whoever waits will be served by one of them. When we ourselves ran out of something, waiting is all that helps.
+            let alone = inner.total == inner.connecting && error.fault() != Fault::Local;
+            if alone { inner.shelf.dismiss(|_| true) } else { Vec::new() }
+        };
+        for waiter in refused {
+            waiter.refuse(NoServer::Connect(error.clone()));
+        }
+        if error.fault() == Fault::Node {
+            (self.common.hint)(self.key.node, Hint::Refused);
+        }
+    }
+}
