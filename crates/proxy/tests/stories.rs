@@ -32,6 +32,12 @@ fn another_clients_unnamed_statement_is_never_bound() {
         let skipped = [run_of("missing"), parse("", "select 'second'"), sync()];
         assert_eq!(tell(&mut second, &skipped).await, ["E:26000", "Z:I"]);
         assert_eq!(tell(&mut second, &[run_of(""), sync()]).await, ["E:26000", "Z:I"]);
+        // Nor does it when the batch that binds it was sent before the error came.
+        let mut third = Client::enter(&stage, "alice").await;
+        assert_eq!(tell(&mut first, &[parse("", "select 'first'"), sync()]).await, ["1", "Z:I"]);
+        let pipelined = [run_of("missing"), parse("", "select 'third'"), sync(), run_of(""), sync()];
+        assert_eq!(tell(&mut third, &pipelined).await, ["E:26000", "Z:I"]);
+        assert_eq!(third.answer().await, ["E:26000", "Z:I"]);
         // An injected one neither.
         assert_eq!(tell(&mut second, &[parse("", "select 'second'"), sync()]).await, ["1", "Z:I"]);
         assert_eq!(tell(&mut first, &[parse("", "select 'first'"), sync()]).await, ["1", "Z:I"]);
