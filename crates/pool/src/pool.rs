@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use pgherd_topology::node::NodeId;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -92,6 +92,8 @@ pub struct Pool<B> {
     /// Milliseconds of idleness after which a connection is checked before use.
     check_after: AtomicU64,
     suspect_until: AtomicU64,
+    /// Connections per home, those being made included.
+    pub(crate) at_home: Vec<AtomicUsize>,
     pub(crate) valid_since: AtomicU64,
     pub(crate) epoch: AtomicU64,
     closed: AtomicBool,
@@ -128,6 +130,7 @@ impl<B: Baggage> Pool<B> {
             budgets,
             inner: Mutex::new(inner),
             suspect_until: AtomicU64::new(0),
+            at_home: (0..homes).map(|_| AtomicUsize::new(0)).collect(),
             valid_since: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -304,6 +307,7 @@ impl<B: Baggage> Pool<B> {
 
     /// A server of this pool is closed already.
     pub(crate) fn gone(self: &Arc<Self>, home: usize) {
+        self.at_home[home % self.at_home.len()].fetch_sub(1, Ordering::Relaxed);
         self.inner.lock().total -= 1;
         self.go_on_connecting(home);
     }
