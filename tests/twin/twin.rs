@@ -1,6 +1,7 @@
 //! The same script played on a direct connection and through pgherd: the client must hear the same.
 //!
-//! Each script is played three times through pgherd, in a pool of two servers: alone, among noisy neighbours, and with every message cut into bytes.
+//! Each script is played through pgherd in a pool of two servers: alone, twice among noisy neighbours, and with every message cut into bytes. What cannot
+//! be the same in transaction mode is marked in the script, with the reason. `TWIN_ONLY=words` plays only the scripts whose "file: title" has them.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod noise;

@@ -40,10 +40,14 @@ pub struct Answer {
 /// # Errors
 /// [`Failed`].
 pub async fn simple(transport: &mut Transport, sql: &[u8], within: Duration) -> Result<Answer, Failed> {
+    let mut out = BytesMut::new();
+    pgherd_wire::write::query(&mut out, sql);
+    exchange(transport, &out, within).await
+}
+
+async fn exchange(transport: &mut Transport, request: &[u8], within: Duration) -> Result<Answer, Failed> {
     let run = async {
-        let mut out = BytesMut::new();
-        pgherd_wire::write::query(&mut out, sql);
-        transport.write_all(&out).await.map_err(Failed::Io)?;
+        transport.write_all(request).await.map_err(Failed::Io)?;
         transport.flush().await.map_err(Failed::Io)?;
         read_answer(transport).await
     };
@@ -91,7 +95,9 @@ async fn read_answer(transport: &mut Transport) -> Result<Answer, Failed> {
 /// Time a server has to show that it lives.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks a server that was idle for long whether it lives: an empty query.
+/// Asks a server that was idle for long whether it lives: a Sync, which changes nothing, where even an empty query would destroy the unnamed statement.
 pub async fn check<B>(server: &mut Server<B>) -> bool {
-    simple(&mut server.transport, b";", CHECK_TIMEOUT).await.is_ok()
+    let mut out = BytesMut::new();
+    pgherd_wire::write::sync(&mut out);
+    exchange(&mut server.transport, &out, CHECK_TIMEOUT).await.is_ok()
 }

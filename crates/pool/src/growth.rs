@@ -32,9 +32,17 @@ impl<B: Baggage> Pool<B> {
         Some(permit)
     }
 
+    /// The home with the fewest connections of this pool, so that all homes' waiters are served alike; of equals, `home`.
+    fn poorest_home(&self, home: usize) -> usize {
+        let homes = self.at_home.len();
+        let count = |at: &usize| self.at_home[*at].load(Ordering::Relaxed);
+        (0..homes).map(|step| (home + step) % homes).min_by_key(count).unwrap_or(0)
+    }
+
     pub(crate) fn spawn_connect(self: &Arc<Self>, home: usize, permit: Permit) {
         let pool = self.clone();
-        let at = home % self.common.homes.len().max(1);
+        let at = self.poorest_home(home);
+        self.at_home[at].fetch_add(1, Ordering::Relaxed);
         let task = async move { pool.connect_one(at, permit).await };
         match self.common.homes.get(at) {
             Some(runtime) => drop(runtime.spawn(task)),
@@ -84,6 +92,7 @@ impl<B: Baggage> Pool<B> {
             }
             Err(error) => {
                 drop(permit);
+                self.at_home[home].fetch_sub(1, Ordering::Relaxed);
                 self.connect_failed(&error);
             }
         }
@@ -110,7 +119,7 @@ impl<B: Baggage> Pool<B> {
             if alone { inner.shelf.dismiss(|_| true) } else { Vec::new() }
         };
         for waiter in refused {
-            waiter.slot.refuse(NoServer::Connect(error.clone()));
+            waiter.refuse(NoServer::Connect(error.clone()));
         }
         if error.fault() == Fault::Node {
             (self.common.hint)(self.key.node, Hint::Refused);

@@ -38,14 +38,14 @@ impl<B: Baggage> Pool<B> {
             inner.shelf.dismiss(|waiter: &mut Waiter<B>| {
                 if notice_after.is_some_and(|after| !waiter.noticed && now >= waiter.since + after) {
                     waiter.noticed = true;
-                    noticed.push(waiter.slot.clone());
+                    noticed.push(waiter.notice());
                 }
                 now >= waiter.deadline
             })
         };
-        noticed.iter().for_each(|slot| slot.give_notice());
+        noticed.into_iter().for_each(|notice| notice());
         for waiter in late {
-            waiter.slot.refuse(NoServer::Timeout);
+            waiter.refuse(NoServer::Timeout);
         }
     }
 
@@ -109,7 +109,7 @@ impl<B: Baggage> Pool<B> {
             inner.shelf.dismiss(|_| true)
         };
         for waiter in waiters {
-            waiter.slot.refuse(NoServer::Closed);
+            waiter.refuse(NoServer::Closed);
         }
         self.drop_idle(|_| true);
     }

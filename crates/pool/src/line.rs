@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
@@ -36,33 +37,39 @@ enum State<B> {
 #[derive(Debug)]
 pub struct Slot<B> {
     state: Mutex<State<B>>,
+    /// How often its session has stood in line: whoever serves it must mean the present time.
+    stay: AtomicU64,
 }
 
 impl<B> Default for Slot<B> {
     fn default() -> Self {
-        Slot { state: Mutex::new(State::Away) }
+        Slot { state: Mutex::new(State::Away), stay: AtomicU64::new(0) }
     }
 }
 
 impl<B> Slot<B> {
-    pub(crate) fn serve(&self, server: Box<Server<B>>) {
-        self.set(State::Served(server));
-    }
-
-    pub(crate) fn refuse(&self, why: NoServer) {
-        self.set(State::Refused(why));
-    }
-
-    fn set(&self, new: State<B>) {
-        let old = std::mem::replace(&mut *self.state.lock(), new);
+    /// Sets the state of the stay in line; gives it back when the session has left the line meanwhile, perhaps to stand in another one.
+    fn set(&self, stay: u64, new: State<B>) -> Option<State<B>> {
+        let mut state = self.state.lock();
+        if self.stay.load(Ordering::Relaxed) != stay
+            || !matches!(*state, State::Waiting(_) | State::Notice(_))
+        {
+            return Some(new);
+        }
+        let old = std::mem::replace(&mut *state, new);
+        drop(state);
         if let State::Waiting(Some(waker)) | State::Notice(Some(waker)) = old {
             waker.wake();
         }
+        None
     }
 
     /// Lets the session tell its client that it waits.
-    pub(crate) fn give_notice(&self) {
+    fn give_notice(&self, stay: u64) {
         let mut state = self.state.lock();
+        if self.stay.load(Ordering::Relaxed) != stay {
+            return;
+        }
         if let State::Waiting(waker) = &mut *state {
             let waker = waker.take();
             *state = State::Notice(None);
@@ -89,9 +96,32 @@ pub enum Turn<B> {
 #[derive(Debug)]
 pub(crate) struct Waiter<B> {
     pub(crate) slot: Arc<Slot<B>>,
+    pub(crate) stay: u64,
     pub(crate) since: Instant,
     pub(crate) deadline: Instant,
     pub(crate) noticed: bool,
+}
+
+impl<B> Waiter<B> {
+    /// Here is a server. It comes back when its session has left the line between being called and being served.
+    #[must_use]
+    pub(crate) fn serve(&self, server: Box<Server<B>>) -> Option<Box<Server<B>>> {
+        match self.slot.set(self.stay, State::Served(server)) {
+            Some(State::Served(server)) => Some(server),
+            _ => None,
+        }
+    }
+
+    /// There will be none.
+    pub(crate) fn refuse(&self, why: NoServer) {
+        drop(self.slot.set(self.stay, State::Refused(why)));
+    }
+
+    /// See [`Slot::give_notice`].
+    pub(crate) fn notice(&self) -> impl FnOnce() + use<B> {
+        let (slot, stay) = (self.slot.clone(), self.stay);
+        move || slot.give_notice(stay)
+    }
 }
 
 /// A place in line. Dropping it leaves the line; a server that was already given goes back to the pool.
@@ -106,9 +136,13 @@ pub struct Line<'a, B: Baggage> {
 }
 
 impl<'a, B: Baggage> Line<'a, B> {
-    pub(crate) fn stand(slot: &'a Arc<Slot<B>>) -> Arc<Slot<B>> {
-        *slot.state.lock() = State::Waiting(None);
-        slot.clone()
+    /// A session begins a stay in line.
+    pub(crate) fn stand(slot: &'a Arc<Slot<B>>, since: Instant, deadline: Instant) -> Waiter<B> {
+        let mut state = slot.state.lock();
+        *state = State::Waiting(None);
+        let stay = slot.stay.fetch_add(1, Ordering::Relaxed) + 1;
+        drop(state);
+        Waiter { slot: slot.clone(), stay, since, deadline, noticed: false }
     }
 
     /// Cancel safe: nothing is lost when the future returned is dropped.
@@ -157,3 +191,7 @@ impl<B: Baggage> Drop for Line<'_, B> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

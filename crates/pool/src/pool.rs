@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use pgherd_topology::node::NodeId;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -92,6 +92,8 @@ pub struct Pool<B> {
     /// Milliseconds of idleness after which a connection is checked before use.
     check_after: AtomicU64,
     suspect_until: AtomicU64,
+    /// Connections per home, those being made included.
+    pub(crate) at_home: Vec<AtomicUsize>,
     pub(crate) valid_since: AtomicU64,
     pub(crate) epoch: AtomicU64,
     closed: AtomicBool,
@@ -128,6 +130,7 @@ impl<B: Baggage> Pool<B> {
             budgets,
             inner: Mutex::new(inner),
             suspect_until: AtomicU64::new(0),
+            at_home: (0..homes).map(|_| AtomicUsize::new(0)).collect(),
             valid_since: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -194,6 +197,13 @@ impl<B: Baggage> Pool<B> {
         self.common.clock.now() < self.suspect_until.load(Ordering::Relaxed)
     }
 
+    /// True when the node was fenced since this server was opened. Asked once more after a session has shown that it holds the server: either this is seen here, or
+    /// whoever fences sees the session.
+    pub fn is_stale(&self, server: &Server<B>) -> bool {
+        std::sync::atomic::fence(Ordering::SeqCst);
+        server.identity.epoch < self.valid_since.load(Ordering::Acquire)
+    }
+
     /// Counts a server handed to a session of this home; called on that home's own thread.
     pub fn count_checkout(&self, home: usize) {
         self.checkouts[home % self.checkouts.len()].bump_local(1);
@@ -213,7 +223,7 @@ impl<B: Baggage> Pool<B> {
         deadline: Instant,
     ) -> Result<Line<'a, B>, NoServer> {
         let now = Instant::now();
-        let waiter = Waiter { slot: Line::stand(slot), since: now, deadline, noticed: false };
+        let waiter = Line::stand(slot, now, deadline);
         let (ticket, connect, idle) = {
             let mut inner = self.inner.lock();
             if inner.closed {
@@ -227,8 +237,15 @@ impl<B: Baggage> Pool<B> {
             });
             (ticket, self.may_connect(&mut inner, now, false), idle)
         };
-        if let Some((waiter, server)) = idle {
-            waiter.slot.serve(server);
+        if let Some((waiter, mut server)) = idle {
+            // Like any idle server it may have died or been fenced meanwhile; it goes round once more then.
+            let fresh = server.identity.epoch >= self.valid_since.load(Ordering::Acquire);
+            if !fresh || server.is_disturbed() {
+                self.forget(server);
+                waiter.refuse(NoServer::Closed);
+            } else if let Some(server) = waiter.serve(server) {
+                self.put_back(server);
+            }
         }
         if let Some(permit) = connect {
             self.spawn_connect(home, permit);
@@ -265,7 +282,10 @@ impl<B: Baggage> Pool<B> {
                 None => return inner.shelf.put(server.home, server),
             }
         };
-        waiter.slot.serve(server);
+        if let Some(server) = waiter.serve(server) {
+            // It left the line before it could be served: the next one, then.
+            self.put_back(server);
+        }
     }
 
     /// Closes a server that must not be used again.
@@ -287,6 +307,7 @@ impl<B: Baggage> Pool<B> {
 
     /// A server of this pool is closed already.
     pub(crate) fn gone(self: &Arc<Self>, home: usize) {
+        self.at_home[home % self.at_home.len()].fetch_sub(1, Ordering::Relaxed);
         self.inner.lock().total -= 1;
         self.go_on_connecting(home);
     }

@@ -116,7 +116,8 @@ impl<B: Baggage> Pools<B> {
                         let shape = self.blueprint.read().shape(node, &pool.key.database, &pool.key.user);
                         pool.set_shape(shape);
                     }
-                    if pool.valid_since.swap(node.valid_since, Ordering::AcqRel) < node.valid_since {
+                    // Sequentially consistent: see `Pool::is_stale`.
+                    if pool.valid_since.swap(node.valid_since, Ordering::SeqCst) < node.valid_since {
                         pool.drop_idle(|server| server.identity.epoch < node.valid_since);
                     }
                 }

@@ -1,7 +1,7 @@
 //! From a demand to a server: route, then take or wait.
 
 use crate::answer::{self, PoolFacts, Unserved};
-use crate::card::Doing;
+use crate::card::{Bell, Doing};
 use crate::desk::Port;
 use crate::session::{End, Session};
 use crate::shared::Carried;
@@ -119,6 +119,10 @@ impl Session {
         pool.count_checkout(self.worker.home);
         let card = &self.entry.card;
         card.hold(server.identity.number);
+        if pool.is_stale(&server) {
+            // Fenced between the pool's look and ours.
+            card.ring(Bell::Cut);
+        }
         card.does(Doing::Active, self.shared.now());
         self.machine.attach(server.baggage.0.take().unwrap_or_default(), way.read_only);
         if let Some(desk) = self.desk.as_mut() {

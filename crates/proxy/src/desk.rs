@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 use pgherd_net::lane::Lane;
 use pgherd_net::plan::Plan;
 use pgherd_session::step::Sink;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Both directions of a session.
 #[derive(Debug, Default)]
@@ -42,30 +43,44 @@ impl Sink for Port<'_> {
 }
 
 /// Most desks one worker keeps for reuse (about 16 KiB each).
-const MAX_SPARE: usize = 256;
+const MAX_SPARE: usize = 64;
+
+/// Desks in use up to which an idle session may keep its own for a while. With more, idle sessions are what memory goes into.
+const MAX_KEPT: usize = 128;
 
 /// Desks nobody needs just now; one stack a worker.
 #[derive(Debug, Default)]
-#[allow(
-    clippy::vec_box,
-    reason = "desks go to sessions and come back boxed: a move of a pointer, and no allocation"
-)]
-pub struct Desks(Mutex<Vec<Box<Desk>>>);
+pub struct Desks {
+    spare: Mutex<Vec<Box<Desk>>>,
+    lent: AtomicUsize,
+}
 
 impl Desks {
     /// A desk, empty.
     pub fn take(&self) -> Box<Desk> {
-        self.0.lock().pop().unwrap_or_default()
+        self.lent.fetch_add(1, Ordering::Relaxed);
+        self.spare.lock().pop().unwrap_or_default()
+    }
+
+    /// So many are lent that an idle session should give its own back at once.
+    pub fn are_scarce(&self) -> bool {
+        self.lent.load(Ordering::Relaxed) > MAX_KEPT
     }
 
     /// Gives an empty desk back.
     pub fn give(&self, mut desk: Box<Desk>) {
         debug_assert!(desk.is_empty());
+        self.forget();
         desk.up.shrink(true);
         desk.down.shrink(true);
-        let mut spare = self.0.lock();
+        let mut spare = self.spare.lock();
         if spare.len() < MAX_SPARE {
             spare.push(desk);
         }
+    }
+
+    /// A desk ended with its session.
+    pub fn forget(&self) {
+        self.lent.fetch_sub(1, Ordering::Relaxed);
     }
 }

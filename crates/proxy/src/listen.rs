@@ -78,8 +78,11 @@ impl Session {
     /// Nothing to do until the client moves. A session that has been idle for a while gives its lanes back.
     fn rest(&mut self, cx: &Context<'_>) {
         self.listen_for_bells(cx);
-        if self.entry.card.bells() & Bell::Rest as u32 != 0 {
+        let rests = self.entry.card.bells() & Bell::Rest as u32 != 0;
+        if rests {
             self.entry.card.heed(Bell::Rest);
+        }
+        if rests || self.worker.desks.are_scarce() {
             if let Some(desk) = self.desk.take_if(|desk| desk.is_empty()) {
                 self.worker.desks.give(desk);
             }

@@ -45,6 +45,7 @@ pub async fn run(shared: Arc<Shared>) {
 fn follow(shared: &Shared) {
     let snapshot = shared.cell.load_full();
     shared.pools.follow(&snapshot);
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
     let stale: HashSet<u64> = {
         let identities = shared.pools.common().identities.lock();
         let is_stale = |node, epoch| snapshot.node(node).is_none_or(|node| epoch < node.valid_since);

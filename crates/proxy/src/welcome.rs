@@ -122,6 +122,8 @@ async fn apply(
     state: &mut ServerState,
     settings: &Settings,
 ) -> Result<Parameters, Failed> {
+    // Simple queries destroy the unnamed statement.
+    state.unnamed = None;
     // From a server without settings, so that all the reports these settings cause are seen.
     if state.applied.digest() != 0 {
         simple(transport, &state.applied.delta(&Settings::default()), SETTINGS_TIMEOUT).await?;

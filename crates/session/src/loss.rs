@@ -77,7 +77,11 @@ impl Machine {
     /// True when the request can be shown again to another server: nothing of its reply went to the client, no transaction was open before it, and no
     /// pin ties the session to the server.
     pub fn can_rewind(&self) -> bool {
-        !self.relayed && self.pin.is_none() && !self.copy_in && self.doomed.is_none()
+        !self.relayed
+            && self.unnamed.reaches_back()
+            && self.pin.is_none()
+            && !self.copy_in
+            && self.doomed.is_none()
     }
 
     /// The server was lost before anything was relayed: forgets the request. The driver shows its bytes again from the start of the transaction.

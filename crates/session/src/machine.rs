@@ -162,6 +162,7 @@ impl Machine {
         self.read_only = read_only;
         self.relayed = false;
         self.fatal = None;
+        self.unnamed.mark();
     }
 
     /// Takes the server away: after [`Machine::is_free`], or at the end of the session, when it may be dirty.

@@ -24,11 +24,14 @@ impl Machine {
             up.compose(|out| pgherd_wire::write::query(out, &sql));
             self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
             server.applied = wanted;
+            // A simple query destroys it (documentation, chapter 55.2.3).
+            server.unnamed = None;
         }
         if let Some(begin) = self.begin.take() {
             up.compose(|out| pgherd_wire::write::query(out, &begin.text));
             self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
             self.begun = Some(begin);
+            server.unnamed = None;
         }
     }
 }

@@ -16,6 +16,9 @@ pub struct Unnamed {
     previous_serial: u64,
     previous_held: u64,
     last: u64,
+    /// Whether there was one when the present server was taken, and how often it was replaced since.
+    had: bool,
+    replaced: u32,
 }
 
 impl Unnamed {
@@ -26,6 +29,7 @@ impl Unnamed {
         self.rest.clear();
         self.rest.extend_from_slice(rest);
         self.last += 1;
+        self.replaced = self.replaced.saturating_add(1);
         (self.serial, self.held) = (self.last, self.last);
         self.serial
     }
@@ -52,6 +56,16 @@ impl Unnamed {
             self.serial = 0;
         }
         self.previous_serial = 0;
+    }
+
+    /// A server was taken: from here on it may be necessary to go back.
+    pub(crate) fn mark(&mut self) {
+        (self.had, self.replaced) = (self.serial != 0, 0);
+    }
+
+    /// What was there at the mark is still remembered.
+    pub(crate) fn reaches_back(&self) -> bool {
+        !self.had || self.replaced < 2
     }
 
     /// There is no unnamed statement any more. Returns the serial of the one that was in force.

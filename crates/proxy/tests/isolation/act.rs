@@ -73,20 +73,6 @@ fn ops_bytes(ops: &[Op]) -> Vec<u8> {
     ops.iter().flat_map(|op| op.bytes(true)).collect()
 }
 
-/// A session remembers one unnamed statement before the present one. A batch that uses the old one and then replaces it twice could not be run again.
-fn keep_within_memory(ops: &mut Vec<Op>) {
-    let unnamed = |op: &Op| match op {
-        Op::Parse { name, .. } | Op::Bind { name, .. } | Op::Describe { name } => name.is_empty(),
-        _ => false,
-    };
-    let uses_old = ops.iter().find(|op| unnamed(op)).is_some_and(|op| !matches!(op, Op::Parse { .. }));
-    let parses = ops.iter().enumerate().filter(|(_, op)| unnamed(op) && matches!(op, Op::Parse { .. }));
-    let second = parses.map(|(at, _)| at).nth(1);
-    if let (true, Some(second)) = (uses_old, second) {
-        ops.truncate(second);
-    }
-}
-
 /// Draws units; every tag begins with the client's own name.
 pub(crate) struct Muse {
     pub(crate) me: String,
@@ -169,7 +155,6 @@ impl Muse {
                 _ => {}
             }
         }
-        keep_within_memory(&mut ops);
         ops
     }
 

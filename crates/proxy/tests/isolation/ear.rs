@@ -202,10 +202,10 @@ impl Ear {
             Op::Bind { name, .. } | Op::Describe { name } if missing(name) => {
                 Expect::Error(&["26000", "25P02"])
             }
-            Op::Bind { name, .. } if aborted(name) => Expect::Error(&["26000", "25P02"]),
             Op::Bind { name, .. } | Op::Describe { name } if soul.text(name) == Ok(None) => {
                 return self.hears_unsure(stream, op).await;
             }
+            Op::Bind { name, .. } if aborted(name) => Expect::Error(&["26000", "25P02"]),
             Op::Bind { .. } => Expect::Tag(b'2'),
             Op::Describe { name } => return self.hears_description(stream, soul, name).await,
             Op::Execute => return self.hears_execute(stream, soul).await,

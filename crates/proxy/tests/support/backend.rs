@@ -98,6 +98,7 @@ impl Backend {
             match tag {
                 b'X' => return Err(Over),
                 b'S' => {
+                    self.queries += 1;
                     self.skips = false;
                     self.finish_implicit(Ran::Done);
                     self.ready().await?;

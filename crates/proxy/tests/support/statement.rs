@@ -1,7 +1,7 @@
 //! The language of the fake servers.
 //!
 //! `select 'TAG'[, $1]`, `rows N 'TAG'`, `big N 'TAG'`, `sleep MS 'TAG'`, `notice 'TAG'`, `fail 'TAG'`, `broken ...`, `copyin 'TAG'`, `copyout N 'TAG'`, `show NAME`,
-//! `set [local] NAME to 'VALUE'`, `reset NAME|all`, `set_config`, transaction control, `discard all`, `pid`, `node`, `statements` (simple queries
+//! `set [local] NAME to 'VALUE'`, `reset NAME|all`, `set_config`, transaction control, `discard all`, `pid`, `node`, `statements` (simple queries and Syncs
 //! so far), `die`, `fatal`, `garbage`.
 
 use super::backend::{Backend, Over, Ran};
