@@ -161,3 +161,16 @@ proptest::proptest! {
         proptest::prop_assert!(lane.is_empty());
     }
 }
+
+#[tokio::test]
+async fn what_was_dropped_before_keeping_does_not_come_back() {
+    let (mut near, _far) = duplex(1 << 20);
+    let mut lane = Lane::default();
+    lane.push_input(b"answered;asked");
+    lane.plan().skip(9);
+    lane.keep();
+    lane.plan().pass(5);
+    drain(&mut lane, &mut near).await;
+    lane.rewind();
+    assert_eq!(lane.parts().0, b"asked");
+}

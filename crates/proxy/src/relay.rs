@@ -237,13 +237,10 @@ impl Session {
                 report.detail
             ))));
         }
-        if stake == Stake::Nothing && self.machine.owes_nothing() {
-            self.machine.lose_quietly();
-            return Ok(());
-        }
-        if !self.machine.lose_server(&report, &mut Port(desk.down.plan())) {
-            return Err(End::Gone(std::io::ErrorKind::ConnectionReset));
-        }
-        Ok(())
+        let lives = match stake == Stake::Nothing && self.machine.owes_nothing() {
+            true => self.machine.lose_quietly(),
+            false => self.machine.lose_server(&report, &mut Port(desk.down.plan())),
+        };
+        if lives { Ok(()) } else { Err(End::Gone(std::io::ErrorKind::ConnectionReset)) }
     }
 }

@@ -2,10 +2,10 @@
 //! transaction (the "virtual abort" of the design).
 
 use crate::begin::{Control, control};
-use crate::flow::Flow;
+use crate::extended::duplicate;
 use crate::machine::{Machine, Verdict, answer};
-use crate::pending::Kind;
-use crate::simple::complete;
+use crate::pending::Fate;
+use crate::simple::{complete, whole_text};
 use crate::step::Sink;
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::Header;
@@ -14,10 +14,12 @@ use pgherd_wire::sqlstate::code;
 use pgherd_wire::write::{self, Report, Severity};
 
 /// Where the client is in its doomed block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Doomed {
-    /// The present extended batch ends the block: its statement is COMMIT or ROLLBACK.
-    ends: bool,
+    /// Why, when the client could not be told yet.
+    report: Option<Box<Report>>,
+    /// The portal bound last in this batch would end the block.
+    bound: bool,
     /// ROLLBACK was executed in this batch.
     ended: bool,
     /// The batch was refused: skip to Sync.
@@ -26,53 +28,42 @@ pub struct Doomed {
 
 impl Machine {
     /// The server was lost. What was owed is answered with `report`; when a transaction block was open, it stays open and failed until the client ends it.
+    /// When nothing was owed, the first request of the failed block is answered with `report`.
     /// Returns false when that cannot be told in the protocol (a reply was half-way): then the connection must end.
     pub fn lose_server(&mut self, report: &Report, down: &mut impl Sink) -> bool {
         if self.is_mid_reply() {
             return false;
         }
-        let mut owed = std::mem::take(&mut self.owed);
-        // Only the first unanswered unit up to its Sync is answered here; what was pipelined behind it never ran and is answered likewise.
         let block = self.status != Status::Idle;
-        let (mut units, mut open_unit) = (0usize, false);
-        // Newest first, so that a Close and a Parse of the same name are undone in the order that leaves the name as it was.
-        owed.clear(|one| {
-            if one.fate != crate::pending::Fate::Swallow {
-                match one.kind {
-                    Kind::Query | Kind::Function | Kind::Sync => units += 1,
-                    _ => open_unit |= units == 0,
-                }
-            }
-            self.undo(one);
-        });
-        self.owed = owed;
         let status = if block { Status::Failed } else { Status::Idle };
-        for _ in 0..units {
+        let mut owed = std::mem::take(&mut self.owed);
+        let forwarded = || owed.iter().filter(|one| one.fate != Fate::Swallow);
+        let units = forwarded().filter(|one| one.kind.ends_unit()).count();
+        // Requests without their Sync: skip to it.
+        let open = self.batch && units == 0 || forwarded().last().is_some_and(|one| !one.kind.ends_unit());
+        // An error was told already in the first unit: it only lacks its end.
+        let told = self.failed;
+        for unit in 0..units {
             answer(down, |out| {
-                report.write(out);
+                if unit > 0 || !told {
+                    report.write(out);
+                }
                 write::ready(out, status);
             });
         }
-        // A batch that failed before has been told so.
-        if (open_unit || self.batch && units == 0) && !self.discard {
+        if open && (units > 0 || !told) {
             answer(down, |out| report.write(out));
         }
-        // Extended requests without their Sync: skip to it.
-        self.discard = open_unit || (self.batch && units == 0);
-        self.forget_changes();
-        self.up.drop_rest();
-        // The rest of a message that was being dropped will never come.
-        self.down = Flow::default();
-        (self.server, self.begun, self.fatal) = (None, None, None);
-        (self.batch, self.copy_in) = (false, false);
-        (self.failed, self.rolled_back, self.committed) = (false, false, false);
-        self.uncertain = false;
+        owed.clear(|one| self.undo(one));
+        self.owed = owed;
+        self.forget_server();
         self.status = status;
-        // A client that is owed nothing hears of it when it asks for something.
-        let told = units > 0 || self.discard;
-        self.untold = (block && !told).then(|| Box::new(report.clone()));
-        self.doomed = block.then_some(Doomed { refused: self.discard, ..Doomed::default() });
-        self.discard = self.discard && !block;
+        if block {
+            let untold = (units == 0 && !open).then(|| Box::new(report.clone()));
+            self.doomed = Some(Doomed { refused: open, report: untold, ..Doomed::default() });
+        } else {
+            self.discard = open;
+        }
         true
     }
 
@@ -106,24 +97,26 @@ impl Machine {
         Verdict::Skip
     }
 
-    /// The server was lost while nothing was asked of it: the session goes on without one.
-    pub fn lose_quietly(&mut self) {
-        self.up.drop_rest();
-        self.down = Flow::default();
-        (self.server, self.begun, self.fatal) = (None, None, None);
-        (self.batch, self.copy_in, self.uncertain) = (false, false, false);
-        self.forget_changes();
+    /// The server was lost while nothing was asked of it: the session goes on without one. Returns false when a message of its own accord was half-way to the
+    /// client: then the connection must end.
+    #[must_use]
+    pub fn lose_quietly(&mut self) -> bool {
+        if self.is_mid_reply() {
+            return false;
+        }
+        self.forget_server();
         self.status = Status::Idle;
+        true
     }
 
     pub(crate) fn doomed_request(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Verdict {
-        let doomed = self.doomed.unwrap_or_default();
+        let refused = self.doomed.as_ref().is_some_and(|doomed| doomed.refused);
         match frame.tag {
-            tag::QUERY if !doomed.refused => self.doomed_query(query_text(body), down),
-            tag::FUNCTION_CALL if !doomed.refused => self.refuse_doomed(down, true),
+            tag::QUERY if !refused => self.doomed_query(whole_text(frame, body), down),
+            tag::FUNCTION_CALL if !refused => self.refuse_doomed(down, true),
             tag::SYNC => self.doomed_sync(down),
             tag::FLUSH | tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => {}
-            _ if doomed.refused => {}
+            _ if refused => {}
             _ => self.doomed_extended(frame.tag, body, down),
         }
         Verdict::Skip
@@ -133,9 +126,8 @@ impl Machine {
         let Some(control @ (Control::Commit | Control::Rollback)) = control(text) else {
             return self.refuse_doomed(down, true);
         };
-        self.doomed = None;
         self.status = Status::Idle;
-        match self.untold.take() {
+        match self.doomed.take().and_then(|doomed| doomed.report) {
             // Who asks for COMMIT and does not know yet must not take ROLLBACK for an answer.
             Some(report) if control == Control::Commit => answer(down, |out| {
                 report.write(out);
@@ -146,85 +138,127 @@ impl Machine {
     }
 
     fn doomed_sync(&mut self, down: &mut impl Sink) {
-        if let Some(report) = self.untold.take() {
+        if let Some(report) = self.doomed.as_mut().and_then(|doomed| doomed.report.take()) {
             answer(down, |out| report.write(out));
         }
-        if self.doomed.take_if(|doomed| doomed.ended).is_some() {
-            self.status = Status::Idle;
-        }
-        if let Some(doomed) = self.doomed.as_mut() {
-            *doomed = Doomed::default();
+        match self.doomed.take_if(|doomed| doomed.ended) {
+            Some(_) => self.status = Status::Idle,
+            None => {
+                if let Some(doomed) = self.doomed.as_mut() {
+                    (doomed.refused, doomed.bound) = (false, false);
+                }
+            }
         }
         let status = self.status;
         answer(down, |out| write::ready(out, status));
     }
 
+    /// PostgreSQL lets through what ends the block; so do we, without it.
     fn doomed_extended(&mut self, kind: u8, body: &[u8], down: &mut impl Sink) {
-        let untold = self.untold.is_some();
-        let ends = |text: &[u8]| match control(text) {
-            Some(Control::Commit) => !untold,
-            Some(Control::Rollback) => true,
-            _ => false,
-        };
-        let named = |name: &[u8]| self.names.get(name).is_some_and(|statement| ends(statement.query()));
-        let mut doomed = self.doomed.unwrap_or_default();
+        let bound = self.doomed.as_ref().is_some_and(|doomed| doomed.bound);
         let allowed = match kind {
-            tag::PARSE => Parse::view(body)
-                .is_some_and(|parse| ends(parse.query) && !self.names.contains_key(parse.name)),
-            tag::BIND => BindNames::view(body).is_some_and(|names| doomed.ends || named(names.statement)),
-            tag::DESCRIBE => doomed.ends && matches!(Target::view(body), Some(Target::Portal(_))),
+            tag::PARSE => return self.doomed_parse(body, down),
+            tag::BIND => BindNames::view(body).is_some_and(|names| self.names_an_end(names.statement)),
+            tag::DESCRIBE => match Target::view(body) {
+                Some(Target::Statement(name)) => self.names_an_end(name),
+                target => bound && target.is_some(),
+            },
             tag::CLOSE => true,
-            _ => doomed.ends,
+            _ => bound,
         };
         if !allowed {
-            doomed.refused = true;
-            self.doomed = Some(doomed);
             return self.refuse_doomed(down, false);
         }
-        match kind {
-            tag::PARSE => {
-                match Parse::view(body) {
-                    Some(parse) if parse.name.is_empty() => drop(self.unnamed.replace(parse.rest)),
-                    Some(parse) => {
-                        drop(self.names.insert(parse.name.into(), self.texts.intern(parse.rest)));
-                    }
-                    None => {}
-                }
-                answer(down, |out| out.extend_from_slice(&write::PARSE_COMPLETE));
+        if let Some(doomed) = self.doomed.as_mut() {
+            doomed.bound |= kind == tag::BIND;
+            if kind == tag::EXECUTE {
+                doomed.ended = true;
+                doomed.report = None;
             }
-            tag::BIND => answer(down, |out| out.extend_from_slice(b"2\0\0\0\x04")),
-            tag::DESCRIBE => answer(down, |out| out.extend_from_slice(b"n\0\0\0\x04")),
-            tag::CLOSE => {
-                match Target::view(body) {
-                    Some(Target::Statement(b"")) => self.unnamed.clear(),
-                    Some(Target::Statement(name)) => drop(self.names.remove(name)),
-                    Some(Target::Portal(_)) | None => {}
+        }
+        match (kind, Target::view(body)) {
+            (tag::BIND, _) => answer(down, |out| write::frame(out, b'2', |_| {})),
+            (tag::DESCRIBE, target) => answer(down, |out| {
+                if let Some(Target::Statement(_)) = target {
+                    // No parameters.
+                    write::frame(out, b't', |out| out.extend_from_slice(&[0, 0]));
+                }
+                write::frame(out, b'n', |_| {});
+            }),
+            (tag::CLOSE, target) => {
+                if let Some(Target::Statement(name)) = target {
+                    self.names.remove(name);
                 }
                 answer(down, |out| out.extend_from_slice(&write::CLOSE_COMPLETE));
             }
-            _ => {
-                doomed.ended = true;
-                self.untold = None;
-                answer(down, |out| write::command_complete(out, b"ROLLBACK"));
-            }
+            _ => answer(down, |out| write::command_complete(out, b"ROLLBACK")),
         }
-        doomed.ends |= kind != tag::CLOSE;
-        self.doomed = Some(doomed);
+    }
+
+    fn doomed_parse(&mut self, body: &[u8], down: &mut impl Sink) {
+        let Some(view) = Parse::view(body).filter(|view| self.may_end(view.query)) else {
+            return self.refuse_doomed(down, false);
+        };
+        if self.names.get(view.name).is_some() {
+            self.skip_doomed();
+            return answer(down, |out| duplicate(view.name).write(out));
+        }
+        if view.name.is_empty() {
+            self.unnamed.replace(view.rest);
+            self.unnamed_effects = None;
+        } else {
+            self.names.insert(view.name.into(), self.texts.intern(view.rest));
+        }
+        answer(down, |out| out.extend_from_slice(&write::PARSE_COMPLETE));
+    }
+
+    /// The statement of this name ends a transaction block.
+    fn names_an_end(&self, name: &[u8]) -> bool {
+        match name {
+            b"" => self.unnamed.serial != 0 && self.may_end(query_text(&self.unnamed.rest)),
+            _ => self.names.get(name).is_some_and(|statement| self.may_end(statement.query())),
+        }
+    }
+
+    /// This text ends a failed block. Who was not told that it failed must be refused COMMIT, not be answered ROLLBACK.
+    fn may_end(&self, text: &[u8]) -> bool {
+        match control(text) {
+            Some(Control::Commit) => self.doomed.as_ref().is_some_and(|doomed| doomed.report.is_none()),
+            Some(Control::Rollback) => true,
+            _ => false,
+        }
+    }
+
+    fn skip_doomed(&mut self) {
+        if let Some(doomed) = self.doomed.as_mut() {
+            doomed.refused = true;
+        }
     }
 
     fn refuse_doomed(&mut self, down: &mut impl Sink, ready: bool) {
-        let report = self.untold.take().map_or_else(aborted, |report| *report);
-        answer(down, |out| {
-            report.write(out);
-            if ready {
-                write::ready(out, Status::Failed);
-            }
-        });
+        if !ready {
+            self.skip_doomed();
+        }
+        match self.doomed.as_mut().and_then(|doomed| doomed.report.take()) {
+            None => refuse(down, ready),
+            Some(report) => answer(down, |out| {
+                report.write(out);
+                if ready {
+                    write::ready(out, Status::Failed);
+                }
+            }),
+        }
     }
 }
 
-/// PostgreSQL's refusal in a failed transaction.
-pub(crate) fn aborted() -> Report {
+/// What PostgreSQL says in a failed block.
+pub(crate) fn refuse(down: &mut impl Sink, ready: bool) {
     let message = "current transaction is aborted, commands ignored until end of transaction block";
-    Report::new(Severity::Error, code::IN_FAILED_SQL_TRANSACTION, message)
+    let report = Report::new(Severity::Error, code::IN_FAILED_SQL_TRANSACTION, message);
+    answer(down, |out| {
+        report.write(out);
+        if ready {
+            write::ready(out, Status::Failed);
+        }
+    });
 }

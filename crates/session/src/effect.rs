@@ -30,12 +30,36 @@ pub struct Effects {
     pub pin: Option<Pin>,
 }
 
+impl Effects {
+    /// One of the commands takes away all prepared statements of the server.
+    pub(crate) fn forgets_statements(&self) -> bool {
+        self.list.iter().any(|effect| matches!(effect, Effect::DiscardAll | Effect::Deallocate(None)))
+    }
+}
+
 /// Longest part of a text that is looked at; a command hidden behind it is caught by its tag.
 pub const MAX_READ: usize = 64 * 1024;
 
 /// Reads `text`; `None` (no allocation, a fast look) for the ordinary statement that changes nothing of the session.
 pub fn effects(text: &[u8]) -> Option<Effects> {
-    let text = &text[..text.len().min(MAX_READ)];
+    match text.get(..MAX_READ) {
+        Some(front) if text.len() > MAX_READ => effects_of_cut(front),
+        _ => read(text),
+    }
+}
+
+/// The same for the front of a text whose end is not known. A command that the cut may have gone through is known by its tag only.
+pub fn effects_of_cut(text: &[u8]) -> Option<Effects> {
+    let mut effects = read(text)?;
+    if let Some(last) = effects.list.back_mut()
+        && matches!(last, Effect::Set(..) | Effect::Reset(_) | Effect::Deallocate(_))
+    {
+        *last = Effect::Pins(Pin::Settings);
+    }
+    Some(effects)
+}
+
+fn read(text: &[u8]) -> Option<Effects> {
     let mut tokens = Tokens::new(text);
     let first = tokens.next()?;
     let several = memchr::memchr(b';', text)
@@ -83,7 +107,7 @@ fn suspicion(text: &[u8]) -> Option<Pin> {
         if at >= 8 && matches(at - 8, b"advisory_lock") {
             return Some(Pin::AdvisoryLock);
         }
-        if at >= 3 && matches(at - 3, b"set_config") {
+        if at >= 3 && matches(at - 3, b"set_config") && !is_local(&text[at + 7..]) {
             return Some(Pin::Settings);
         }
     }
@@ -93,6 +117,27 @@ fn suspicion(text: &[u8]) -> Option<Pin> {
         starts && (!text.get(at + 1).is_some_and(|b| in_word(*b)) || matches(at - 3, b"temporary"))
     });
     (temporary && !contains(text, b"on commit drop")).then_some(Pin::Temporary)
+}
+
+/// Longest arguments of `set_config` that are read.
+const MAX_ARGUMENTS: usize = 4096;
+
+/// What follows `set_config` are arguments of which the last is the word `true`: the setting ends with its transaction.
+fn is_local(text: &[u8]) -> bool {
+    let mut depth = 0usize;
+    let (mut before, mut last) = (None::<Token<'_>>, None::<Token<'_>>);
+    for token in Tokens::new(&text[..text.len().min(MAX_ARGUMENTS)]) {
+        if token.is_byte(b')') && depth == 1 {
+            return before.is_some_and(|t| t.is_byte(b',')) && last.is_some_and(|t| t.is("true"));
+        }
+        depth += usize::from(token.is_byte(b'('));
+        depth -= usize::from(token.is_byte(b')') && depth > 0);
+        if depth == 0 {
+            return false;
+        }
+        (before, last) = (last, Some(token));
+    }
+    false
 }
 
 fn in_word(byte: u8) -> bool {
@@ -174,8 +219,10 @@ fn set(tokens: &mut Tokens<'_>) -> Option<Effect> {
     if word.is("characteristics") || word.is("authorization") || word.is("role") || word.is("xml") {
         return Some(unknown);
     }
+    let mut zone = false;
     let named = if word.is("time") && look.next().is_some_and(|t| t.is("zone")) {
         *tokens = look;
+        zone = true;
         Some(Box::from(&b"timezone"[..]))
     } else if word.is("names") || word.is("schema") {
         look = *tokens;
@@ -189,7 +236,13 @@ fn set(tokens: &mut Tokens<'_>) -> Option<Effect> {
     Some(match effect {
         _ if local => Effect::Scoped,
         None => unknown,
+        // These are the transaction's own, whatever form of SET names them.
+        Some((name, _)) if name.starts_with(b"transaction_") => Effect::Scoped,
+        Some((name, _)) if matches!(&*name, b"role" | b"session_authorization") => unknown,
         Some((name, value)) if value.eq_ignore_ascii_case(b"default") => Effect::Reset(Some(name)),
+        // Two forms that only SET TIME ZONE has.
+        Some((name, value)) if zone && value.eq_ignore_ascii_case(b"local") => Effect::Reset(Some(name)),
+        Some((_, value)) if zone && Tokens::new(&value).next().is_some_and(|t| t.is("interval")) => unknown,
         Some((name, value)) => Effect::Set(name, value),
     })
 }
@@ -287,6 +340,10 @@ mod tests {
         assert_eq!(list("SET LOCAL x = 1"), [Effect::Scoped]);
         assert_eq!(list("SET TRANSACTION READ ONLY"), [Effect::Scoped]);
         assert_eq!(list("SET ROLE bob"), [Effect::Pins(Pin::Settings)]);
+        assert_eq!(list("SET session_authorization TO bob"), [Effect::Pins(Pin::Settings)]);
+        assert_eq!(list("SET transaction_isolation TO serializable"), [Effect::Scoped]);
+        assert_eq!(list("SET TIME ZONE LOCAL"), [Effect::Reset(Some(b"timezone"[..].into()))]);
+        assert_eq!(list("SET TIME ZONE INTERVAL '1' HOUR"), [Effect::Pins(Pin::Settings)]);
         assert_eq!(list("SET x = E'a'"), [Effect::Pins(Pin::Settings)]);
         assert_eq!(
             list("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
@@ -313,6 +370,15 @@ mod tests {
         assert_eq!(pin("create table pg_temp.x()"), Some(Pin::Temporary));
         assert_eq!(pin("create temp table x() on commit drop"), None);
         assert_eq!(pin("select set_config('a', 'b', false)"), Some(Pin::Settings));
+        assert_eq!(pin("select set_config('a', f('b', (1)), True )"), None);
+        for unclear in [
+            "set_config('a', 'b', not true)",
+            "set_config",
+            "set_config('a', $1, x.true)",
+            "set_config('a', true",
+        ] {
+            assert_eq!(pin(&format!("select {unclear}")), Some(Pin::Settings), "{unclear}");
+        }
         assert_eq!(list("DECLARE c CURSOR WITH HOLD FOR SELECT 1"), [Effect::Pins(Pin::HoldCursor)]);
         assert_eq!(list("DECLARE c CURSOR FOR SELECT 1"), [Effect::Scoped]);
         assert_eq!(list("DO $$BEGIN SET x TO 1; END$$"), [Effect::Pins(Pin::Settings)]);

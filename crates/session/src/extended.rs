@@ -1,18 +1,18 @@
 //! Requests of the extended protocol: Parse, Bind, Describe, Execute, Close, Sync (documentation, chapter 55.2.3).
 
-use crate::effect::effects;
-use crate::machine::{MAX_PREPARED, Machine, Verdict, answer};
+use crate::effect::{Effects, effects};
+use crate::loss::ending;
+use crate::machine::{Bound, MAX_HELD, MAX_PREPARED, Machine, Verdict, answer};
 use crate::pending::{Fate, Kind, Owed, Undo};
 use crate::pin::Pin;
-use crate::prepared::{SERVER_PREFIX, Statement};
-use crate::server::Known;
+use crate::prepared::SERVER_PREFIX;
+use crate::server::{Known, SOMEBODYS};
 use crate::step::{Halt, Sink};
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::{HEADER_LEN, Header, c_string};
 use pgherd_wire::frontend::{BindNames, Parse, Target, query_text, tag};
 use pgherd_wire::sqlstate::code;
 use pgherd_wire::write::{self, Report, Severity};
-use std::sync::Arc;
 
 impl Machine {
     pub(crate) fn extended(
@@ -37,12 +37,8 @@ impl Machine {
         match frame.tag {
             tag::PARSE => self.parse(frame, body, up, down),
             tag::BIND => self.bind(frame, body, up),
-            tag::DESCRIBE => self.describe(frame, body, up),
-            tag::EXECUTE => {
-                let effects = self.bound.clone();
-                self.owe(Kind::Execute).effects = effects;
-                Verdict::Pass
-            }
+            tag::DESCRIBE => self.describe(body, up),
+            tag::EXECUTE => self.execute(body),
             // Close, what is left of it: of a portal, or malformed.
             _ => {
                 self.owe(Kind::Close);
@@ -53,7 +49,7 @@ impl Machine {
 
     fn extended_demand(&self, frame: Header, body: &[u8]) -> crate::step::Demand {
         match frame.tag {
-            tag::PARSE => self.demand(c_string(body).map_or(&[][..], |(_, rest)| query_text(rest))),
+            tag::PARSE => self.demand(Parse::view(body).map_or(&[][..], |view| view.query)),
             tag::BIND => {
                 let name = BindNames::view(body).map_or(&[][..], |names| names.statement);
                 match self.names.get(name) {
@@ -90,51 +86,24 @@ impl Machine {
         Verdict::Pass
     }
 
-    /// Before a new batch, where nothing can fail before it: statements that made room for others are closed, never within the batch that might still use
-    /// them; and another session's unnamed statement, unless the batch begins with replacing it, because any later request may be skipped after an error.
-    fn open_batch(&mut self, kind: u8, body: &[u8], up: &mut impl Sink) {
-        if self.batch {
-            return;
-        }
-        let Some(server) = self.server.as_mut() else { return };
-        let replaced = match kind {
-            tag::PARSE => body.first() == Some(&0),
-            tag::BIND => BindNames::view(body).is_some_and(|names| names.statement.is_empty()),
-            tag::DESCRIBE => Target::view(body) == Some(Target::Statement(b"")),
-            _ => false,
-        };
-        if !replaced && server.unnamed.is_some_and(|(owner, _)| owner != self.id) {
-            server.unnamed = None;
-            up.compose(|out| write::close_statement(out, b""));
-            self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
-        }
-        if server.evicted.is_empty() {
-            return;
-        }
-        for id in std::mem::take(&mut server.evicted) {
-            let name = format!("pgherd_{id}");
-            up.compose(|out| write::close_statement(out, name.as_bytes()));
-            self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
-        }
-    }
-
     /// Close of a statement: the server keeps its copy for others, so we answer it.
     fn close_here(&mut self, body: &[u8], down: &mut impl Sink) -> bool {
         let Some(Target::Statement(name)) = Target::view(body) else { return false };
-        // A pinned server may have a statement that was prepared there under the client's own name (by SQL, or too large to be remembered).
-        let theirs = !name.starts_with(SERVER_PREFIX) && !self.names.contains_key(name);
-        if theirs && !name.is_empty() && self.pin.is_some() && self.server.is_some() {
-            return false;
-        }
         let undo = if name.is_empty() {
             if let Some(server) = self.server.as_mut().filter(|server| server.unnamed == Some((self.id, 0))) {
                 // One too large to be remembered: nobody's from now on, so that it is closed before the next use.
-                server.unnamed = Some((0, 0));
+                server.unnamed = Some(SOMEBODYS);
             }
-            self.unnamed.clear();
-            Undo::Nothing
+            Undo::Dropped(self.unnamed.clear())
         } else {
-            self.names.remove(name).map_or(Undo::Nothing, |statement| Undo::Closed(name.into(), statement))
+            match self.names.remove(name) {
+                Some(statement) => Undo::Closed(name.into(), statement),
+                // A pinned session may have statements that only its server knows: too large ones, and those of SQL's PREPARE.
+                None if self.pin.is_some() && self.is_attached() && !name.starts_with(SERVER_PREFIX) => {
+                    return false;
+                }
+                None => Undo::Nothing,
+            }
         };
         self.fake(Kind::Close, undo, down);
         true
@@ -151,7 +120,7 @@ impl Machine {
         let whole = HEADER_LEN + body.len() == frame.total;
         let Some(view) = Parse::view(body).filter(|_| whole) else {
             if frame.total > MAX_PREPARED {
-                return self.parse_large(body);
+                return self.parse_large(frame, body, up);
             }
             // Malformed: the server says so in its own words.
             self.owe(Kind::Parse);
@@ -180,43 +149,26 @@ impl Machine {
         up: &mut impl Sink,
         down: &mut impl Sink,
     ) -> Verdict {
-        if self.names.contains_key(view.name) {
-            let name = String::from_utf8_lossy(view.name);
-            let message = format!("prepared statement \"{name}\" already exists");
-            return self.refuse(
-                Kind::Parse,
-                Report::new(Severity::Error, code::DUPLICATE_PREPARED_STATEMENT, message),
-                frame,
-                up,
-            );
+        if self.names.get(view.name).is_some() && !self.is_doubtful(view.name) {
+            return self.refuse(Kind::Parse, duplicate(view.name), up);
         }
-        if self.names.len() >= self.limits.max_client_statements {
+        if self.names.is_full(self.limits.max_client_statements, frame.total) {
             let report = Report::new(Severity::Error, "53200", "out of memory")
                 .detail(format!("The client has {} prepared statements.", self.names.len()))
                 .hint("Close statements that are not used any more.");
-            return self.refuse(Kind::Parse, report, frame, up);
+            return self.refuse(Kind::Parse, report, up);
         }
         let statement = self.texts.intern(view.rest);
         self.names.insert(view.name.into(), statement.clone());
         let undo = Undo::Named(view.name.into());
         let Some(server) = self.server.as_mut() else { return Verdict::Skip };
-        let limit = self.limits.max_prepared_statements;
-        let known = server.knows(statement.id, limit, self.batches);
+        let known = server.knows(statement.id, self.limits.max_prepared_statements, self.batches);
         if known == Known::Yes && self.status != Status::Failed {
             self.fake(Kind::Parse, undo, down);
             return Verdict::Skip;
         }
-        if known != Known::No {
-            // In a failed transaction the server must refuse it; but that may have ended by the time this arrives.
-            self.close_first(&statement, up);
-        }
-        up.compose(|out| write::parse(out, &statement.name, view.rest));
-        if let Some(server) = self.server.as_mut() {
-            server.learn(statement.id, limit, self.batches);
-        }
-        let owed = self.owe(Kind::Parse);
-        owed.undo = undo;
-        owed.learned = Some(statement);
+        // In a failed block only PostgreSQL knows which statements it accepts, so it must prepare this one afresh.
+        self.prepare(&statement, known, Fate::Forward, up).undo = undo;
         Verdict::Skip
     }
 
@@ -227,33 +179,57 @@ impl Machine {
         let Some(view) = Parse::view(body).filter(|view| alone && !view.name.is_empty()) else {
             return false;
         };
-        let room =
-            self.names.len() < self.limits.max_client_statements && !self.names.contains_key(view.name);
-        let known =
-            self.texts.find(view.rest).filter(|known| room && known.is_proven(self.settings.digest()));
+        if self.names.is_full(self.limits.max_client_statements, frame.total)
+            || self.names.get(view.name).is_some()
+        {
+            return false;
+        }
+        let known = self.texts.find(view.rest).filter(|known| known.is_proven(self.settings.digest()));
         let Some(statement) = known.filter(|_| effects(view.query).is_none()) else { return false };
         self.names.insert(view.name.into(), statement);
         self.fake(Kind::Parse, Undo::Named(view.name.into()), down);
         true
     }
 
+    /// A DISCARD ALL or DEALLOCATE ALL on its way will take this name away. If that fails it fails in a transaction block, and so will what follows.
+    fn is_doubtful(&self, name: &[u8]) -> bool {
+        self.server.as_ref().is_some_and(|server| server.is_in_doubt())
+            && !self.owed.iter().any(|owed| owed.undo.named() == Some(name))
+    }
+
     /// A Parse too large to remember goes on as it is, and its session keeps the server, where the client's own name is then known.
-    fn parse_large(&mut self, front: &[u8]) -> Verdict {
+    fn parse_large(&mut self, frame: Header, front: &[u8], up: &mut impl Sink) -> Verdict {
+        debug_assert!(frame.total > MAX_PREPARED);
+        let name = c_string(front).map_or(&[][..], |(name, _)| name);
+        if name.starts_with(SERVER_PREFIX) {
+            let text = String::from_utf8_lossy(name);
+            let message =
+                format!("prepared statement \"{text}\" is too long for a name that begins with \"pgherd_\"");
+            return self.refuse(
+                Kind::Parse,
+                Report::new(Severity::Error, code::FEATURE_NOT_SUPPORTED, message),
+                up,
+            );
+        }
+        if self.names.get(name).is_some() {
+            return self.refuse(Kind::Parse, duplicate(name), up);
+        }
         self.pin_for(Pin::LargeStatement);
-        if c_string(front).is_some_and(|(name, _)| name.is_empty()) {
-            self.unnamed.clear();
+        let mut undo = Undo::Nothing;
+        if name.is_empty() {
+            undo = Undo::Dropped(self.unnamed.clear());
             if let Some(server) = self.server.as_mut() {
+                // Serial 0: the one that only the server has.
                 server.unnamed = Some((self.id, 0));
             }
         }
-        self.owe(Kind::Parse);
+        self.owe(Kind::Parse).undo = undo;
         Verdict::Pass
     }
 
     /// The client must get an error that the server would not give by itself: a request that is sure to fail goes in place of the client's, so that the
     /// transaction fails as it must, and `report` takes the place of the server's words.
-    fn refuse(&mut self, kind: Kind, report: Report, frame: Header, up: &mut impl Sink) -> Verdict {
-        debug_assert!(frame.total > 0);
+    fn refuse(&mut self, kind: Kind, report: Report, up: &mut impl Sink) -> Verdict {
         up.compose(|out| match kind {
             // A failed transaction refuses a Parse before it looks at names.
             Kind::Parse => write::parse(out, b"pgherd_refused", b"SELECT pgherd_refused\0\0\0"),
@@ -265,14 +241,21 @@ impl Machine {
 
     fn bind(&mut self, frame: Header, body: &[u8], up: &mut impl Sink) -> Verdict {
         let Some(names) = BindNames::view(body) else {
+            if frame.total > MAX_HELD {
+                // Behind a name this long might stand one of ours.
+                return self.refuse(
+                    Kind::Bind,
+                    Report::new(Severity::Error, "42622", "identifier too long"),
+                    up,
+                );
+            }
             self.owe(Kind::Bind);
             return Verdict::Pass;
         };
         if names.statement.is_empty() {
-            let unnamed = std::mem::take(&mut self.unnamed);
-            self.note_commit(query_text(&unnamed.rest));
-            self.unnamed = unnamed;
-            self.bound = self.unnamed_effects.clone();
+            self.bound_ending = self.bound_ending.max(ending(query_text(&self.unnamed.rest), true));
+            let effects = self.unnamed_effects.as_deref().filter(|_| self.unnamed.serial != 0).cloned();
+            self.bound = effects.map(|effects| Box::new(Bound { portal: names.portal.into(), effects }));
             self.ensure_unnamed(up);
             self.owe(Kind::Bind);
             return Verdict::Pass;
@@ -280,13 +263,14 @@ impl Machine {
         let Some(statement) = self.names.get(names.statement).cloned() else {
             self.bound = None;
             if names.statement.starts_with(SERVER_PREFIX) {
-                return self.unknown(Kind::Bind, names.statement, frame, up);
+                return self.unknown(Kind::Bind, names.statement, up);
             }
             self.owe(Kind::Bind);
             return Verdict::Pass;
         };
-        self.note_commit(statement.query());
-        self.bound = effects(statement.query()).map(Box::new);
+        self.bound_ending = self.bound_ending.max(ending(statement.query(), true));
+        let effects = effects(statement.query());
+        self.bound = effects.map(|effects| Box::new(Bound { portal: names.portal.into(), effects }));
         self.ensure(&statement, up);
         let rest = frame.total - HEADER_LEN - names.len;
         up.compose(|out| write::bind_front(out, names.portal, &statement.name, rest));
@@ -294,7 +278,22 @@ impl Machine {
         Verdict::Replaced(HEADER_LEN + names.len)
     }
 
-    fn describe(&mut self, frame: Header, body: &[u8], up: &mut impl Sink) -> Verdict {
+    /// Only the portal bound last has effects that are foreseen; those of others are known by their tags, which pins.
+    fn execute(&mut self, body: &[u8]) -> Verdict {
+        self.note_ending(self.bound_ending);
+        let portal = c_string(body).map_or(&[][..], |(portal, _)| portal);
+        let effects =
+            self.bound.as_ref().filter(|bound| *bound.portal == *portal).map(|bound| bound.effects.clone());
+        if effects.as_ref().is_some_and(Effects::forgets_statements)
+            && let Some(server) = self.server.as_mut()
+        {
+            server.doubt_all();
+        }
+        self.owe(Kind::Execute).effects = effects.map(Box::new);
+        Verdict::Pass
+    }
+
+    fn describe(&mut self, body: &[u8], up: &mut impl Sink) -> Verdict {
         match Target::view(body) {
             Some(Target::Statement(b"")) => {
                 self.ensure_unnamed(up);
@@ -304,7 +303,7 @@ impl Machine {
             Some(Target::Statement(name)) => {
                 let Some(statement) = self.names.get(name).cloned() else {
                     if name.starts_with(SERVER_PREFIX) {
-                        return self.unknown(Kind::DescribeStatement, name, frame, up);
+                        return self.unknown(Kind::DescribeStatement, name, up);
                     }
                     self.owe(Kind::DescribeStatement);
                     return Verdict::Pass;
@@ -322,51 +321,14 @@ impl Machine {
     }
 
     /// A name that might be a server-side name of ours but is none of this client's.
-    fn unknown(&mut self, kind: Kind, name: &[u8], frame: Header, up: &mut impl Sink) -> Verdict {
+    fn unknown(&mut self, kind: Kind, name: &[u8], up: &mut impl Sink) -> Verdict {
         let message = format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name));
-        self.refuse(kind, Report::new(Severity::Error, "26000", message), frame, up)
+        self.refuse(kind, Report::new(Severity::Error, "26000", message), up)
     }
+}
 
-    /// Prepares a statement on this server when it does not have it; the answer is swallowed.
-    fn ensure(&mut self, statement: &Arc<Statement>, up: &mut impl Sink) {
-        let Some(server) = self.server.as_mut() else { return };
-        let limit = self.limits.max_prepared_statements;
-        match server.knows(statement.id, limit, self.batches) {
-            Known::Yes => return,
-            Known::Perhaps => self.close_first(statement, up),
-            Known::No => {}
-        }
-        let Some(server) = self.server.as_mut() else { return };
-        server.learn(statement.id, limit, self.batches);
-        up.compose(|out| write::parse(out, &statement.name, &statement.rest));
-        let mut owed = Owed::new(Kind::Parse, Fate::Swallow);
-        owed.learned = Some(statement.clone());
-        self.owed.push(owed);
-    }
-
-    /// Whether the server has the statement is not known yet: it is closed (which never fails) to be prepared anew.
-    fn close_first(&mut self, statement: &Statement, up: &mut impl Sink) {
-        up.compose(|out| write::close_statement(out, &statement.name));
-        self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
-    }
-
-    /// Makes the server's unnamed statement this session's, or none when the session has none: another client's must never be used.
-    fn ensure_unnamed(&mut self, up: &mut impl Sink) {
-        let Some(server) = self.server.as_mut() else { return };
-        let serial = self.unnamed.serial;
-        if server.unnamed == Some((self.id, serial)) {
-            return;
-        }
-        if serial == 0 {
-            if server.unnamed.take().is_some() {
-                up.compose(|out| write::close_statement(out, b""));
-                self.owed.push(Owed::new(Kind::Close, Fate::Swallow)).undo = Undo::Slot;
-            }
-            return;
-        }
-        server.unnamed = Some((self.id, serial));
-        let rest = &self.unnamed.rest;
-        up.compose(|out| write::parse(out, b"", rest));
-        self.owed.push(Owed::new(Kind::Parse, Fate::Swallow)).undo = Undo::Slot;
-    }
+/// PostgreSQL's answer to a Parse under a name that is taken.
+pub(crate) fn duplicate(name: &[u8]) -> Report {
+    let message = format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(name));
+    Report::new(Severity::Error, code::DUPLICATE_PREPARED_STATEMENT, message)
 }

@@ -1,33 +1,77 @@
 //! What happens to the machine when its server is lost: what was at stake, and whether the request can be shown to another server.
 
-use crate::begin::{Control, control};
 use crate::flow::Flow;
 use crate::machine::Machine;
 use crate::step::Stake;
+use crate::tokens::Tokens;
 use pgherd_wire::backend::Status;
+
+/// What a text can do to the transaction block it runs in; worse ones are greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    /// It stays in the block.
+    #[default]
+    No,
+    /// It rolls the block back.
+    Rollback,
+    /// It commits the block, unless that has failed.
+    Commit,
+    /// Anything: several statements, or more text than was read.
+    Any,
+}
+
+/// Reads what a text can do to its block. When in doubt, the worse.
+pub(crate) fn ending(text: &[u8], whole: bool) -> Ending {
+    let one = text.trim_ascii_end();
+    if !whole || memchr::memchr(b';', one.strip_suffix(b";").unwrap_or(one)).is_some() {
+        return Ending::Any;
+    }
+    let mut tokens = Tokens::new(text);
+    match tokens.next() {
+        Some(t) if t.is("commit") || t.is("end") => Ending::Commit,
+        Some(t) if t.is("prepare") && tokens.next().is_some_and(|t| t.is("transaction")) => Ending::Commit,
+        // To a savepoint: the block goes on.
+        Some(t) if t.is("rollback") && tokens.any(|t| t.is("to")) => Ending::No,
+        Some(t) if t.is("rollback") || t.is("abort") => Ending::Rollback,
+        _ => Ending::No,
+    }
+}
 
 impl Machine {
     /// What is at stake when the server is lost now.
     pub fn stake(&self) -> Stake {
+        // After an error whose Sync was not sent yet, nothing is in flight but what the server ignores.
+        let in_flight = (!self.owed.is_empty() || self.batch) && !self.discard;
         match self.status {
-            _ if self.uncertain && !self.owed.is_empty() => Stake::Unknown,
+            _ if self.uncertain && in_flight => Stake::Unknown,
             Status::Idle if self.owed.is_empty() && !self.batch => Stake::Nothing,
             Status::Idle => Stake::Statement,
             Status::Open | Status::Failed => Stake::Transaction,
         }
     }
 
-    /// Notes whether a request with this text may commit something.
-    pub(crate) fn note_commit(&mut self, text: &[u8]) {
-        let several =
-            || memchr::memchr(b';', text.trim_ascii_end().strip_suffix(b";").unwrap_or(text)).is_some();
+    /// A request that can do this to its block is about to run: notes whether something may be committed by it.
+    pub(crate) fn note_ending(&mut self, ending: Ending) {
         self.uncertain |= match self.status {
-            Status::Idle => self.begun.is_none(),
-            Status::Open => {
-                matches!(control(text), Some(Control::Commit)) || several() || prepares_transaction(text)
-            }
-            Status::Failed => false,
+            Status::Idle => true,
+            Status::Open => self.leaving || ending >= Ending::Commit,
+            Status::Failed => self.leaving || ending == Ending::Any,
         };
+        self.leaving |= ending != Ending::No;
+    }
+
+    /// When nothing is in flight, nothing is uncertain any more.
+    pub(crate) fn settle_endings(&mut self) {
+        if self.owed.is_empty() && !self.batch {
+            (self.uncertain, self.leaving, self.begun) = (false, false, None);
+            if let Some(server) = self.server.as_mut() {
+                server.doubt_nothing();
+            }
+            if self.status == Status::Idle {
+                // Portals end with their transaction.
+                (self.bound, self.bound_ending) = (None, Ending::No);
+            }
+        }
     }
 
     /// True when the request can be shown again to another server: nothing of its reply went to the client, no transaction was open before it, and no
@@ -45,14 +89,23 @@ impl Machine {
         let mut owed = std::mem::take(&mut self.owed);
         owed.clear(|one| self.undo(one));
         self.owed = owed;
-        self.server = None;
-        self.begin = self.begun.take();
+        self.begin = self.begun.take().or(self.begin.take());
         self.status = if self.begin.is_some() { Status::Open } else { Status::Idle };
-        (self.up, self.down) = (Flow::default(), Flow::default());
-        (self.batch, self.discard, self.failed) = (false, false, false);
-        (self.rolled_back, self.committed, self.uncertain) = (false, false, false);
+        self.forget_server();
+        // All bytes come again, so nothing is half-way.
+        self.up = Flow::default();
+    }
+
+    /// There is no server any more: forgets what was known of it and of the requests it had. What of a message of the client is still to come is dropped.
+    pub(crate) fn forget_server(&mut self) {
         self.forget_changes();
-        self.fatal = None;
+        (self.server, self.begun, self.fatal) = (None, None, None);
+        self.down = Flow::default();
+        self.up.drop_rest();
+        (self.batch, self.copy_in, self.discard, self.touched) = (false, false, false, false);
+        (self.failed, self.rolled_back, self.mixed) = (false, false, false);
+        (self.uncertain, self.leaving) = (false, false);
+        (self.bound, self.bound_ending) = (None, Ending::No);
     }
 
     /// Settings changed in a transaction that is gone.
@@ -66,9 +119,28 @@ impl Machine {
     }
 }
 
-fn prepares_transaction(text: &[u8]) -> bool {
-    let mut tokens = crate::tokens::Tokens::new(text);
-    let first = tokens.next();
-    first.is_some_and(|t| t.is("prepare") || t.is("commit"))
-        && tokens.next().is_some_and(|t| t.is("transaction") || t.is("prepared"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_what_ends_a_block() {
+        for (text, wanted) in [
+            ("select 1", Ending::No),
+            ("select 1;", Ending::No),
+            ("commit", Ending::Commit),
+            ("/* x */ End work ;", Ending::Commit),
+            ("commit and chain", Ending::Commit),
+            ("prepare transaction 'x'", Ending::Commit),
+            ("prepare p as select 1", Ending::No),
+            ("rollback", Ending::Rollback),
+            ("abort", Ending::Rollback),
+            ("rollback work to savepoint a", Ending::No),
+            ("select 1; commit", Ending::Any),
+            ("select ';'", Ending::Any),
+        ] {
+            assert_eq!(ending(text.as_bytes(), true), wanted, "{text}");
+        }
+        assert_eq!(ending(b"select 1", false), Ending::Any);
+    }
 }

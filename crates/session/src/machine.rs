@@ -4,18 +4,20 @@
 use crate::begin::Begin;
 use crate::effect::Effects;
 use crate::flow::Flow;
+use crate::loss::Ending;
+use crate::names::Names;
 use crate::params::Settings;
 use crate::pending::{Fate, Kind, MAX_OWED, Owed, Pending, Undo};
 use crate::pin::Pin;
-use crate::prepared::{Statement, Texts, Unnamed};
-use crate::server::ServerState;
+use crate::prepared::Texts;
+use crate::server::{SOMEBODYS, ServerState};
 use crate::step::{Broken, Halt, Sink};
+use crate::unnamed::Unnamed;
 use bytes::BytesMut;
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::{BadLength, HEADER_LEN, Header, header};
 use pgherd_wire::frontend::{BindNames, max_frame, tag};
 use pgherd_wire::write::Report;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Most bytes of one message that are held before a decision (query text, the names of Bind, reports of a server). Longer messages flow on.
@@ -33,6 +35,13 @@ pub struct Limits {
     pub max_client_statements: usize,
     /// The pool's mode is `session`: the server is kept to the end.
     pub session_mode: bool,
+}
+
+/// A portal whose execution changes the session.
+#[derive(Clone, Debug)]
+pub(crate) struct Bound {
+    pub(crate) portal: Box<[u8]>,
+    pub(crate) effects: Effects,
 }
 
 /// What becomes of one message of the client.
@@ -71,24 +80,30 @@ pub struct Machine {
     pub(crate) begin: Option<Box<Begin>>,
     /// The BEGIN sent before the present request, kept for a rewind.
     pub(crate) begun: Option<Box<Begin>>,
-    pub(crate) names: HashMap<Box<[u8]>, Arc<Statement>>,
+    pub(crate) names: Names,
     pub(crate) unnamed: Unnamed,
     pub(crate) unnamed_effects: Option<Box<Effects>>,
-    /// Effects of the statement bound last.
-    pub(crate) bound: Option<Box<Effects>>,
+    /// The portal bound last, when executing it has effects.
+    pub(crate) bound: Option<Box<Bound>>,
+    /// The worst that executing a portal of this transaction can do to its block.
+    pub(crate) bound_ending: Ending,
     pub(crate) startup: Settings,
     pub(crate) settings: Settings,
     /// Settings (session's, server's) as they were before this transaction changed them.
     pub(crate) before: Option<(Settings, Settings)>,
-    /// Since the last ReadyForQuery: a ROLLBACK was confirmed, a COMMIT was, an error came.
+    /// Since the last ReadyForQuery a ROLLBACK was confirmed.
     pub(crate) rolled_back: bool,
+    /// Since the last ReadyForQuery settings were changed around a ROLLBACK: which of them are in force is not known.
+    pub(crate) mixed: bool,
+    /// Since the last ReadyForQuery an error came.
+    pub(crate) failed: bool,
     /// A command of this transaction may have changed settings, so ParameterStatus is no surprise.
     pub(crate) touched: bool,
-    pub(crate) committed: bool,
-    pub(crate) failed: bool,
     pub(crate) pin: Option<Pin>,
     /// A request in flight may have committed something by the time its server is lost.
     pub(crate) uncertain: bool,
+    /// A request in flight may end the transaction block, so what follows it may run outside of one.
+    pub(crate) leaving: bool,
     /// The server must run this session read-only (a replica listener that fell back to the primary).
     pub(crate) read_only: bool,
     /// Something of the present request's reply went to the client.
@@ -96,8 +111,6 @@ pub struct Machine {
     /// The server said it is going away; its words.
     pub(crate) fatal: Option<Box<[u8]>>,
     pub(crate) doomed: Option<crate::doomed::Doomed>,
-    /// Why the block is lost, while the client was not told.
-    pub(crate) untold: Option<Box<Report>>,
     /// The message at the front gets this answer and no server.
     pub(crate) refusal: Option<Box<Report>>,
 }
@@ -121,23 +134,24 @@ impl Machine {
             copy_in: false,
             begin: None,
             begun: None,
-            names: HashMap::new(),
+            names: Names::default(),
             unnamed: Unnamed::default(),
             unnamed_effects: None,
             bound: None,
+            bound_ending: Ending::default(),
             settings: startup.clone(),
             startup,
             before: None,
             rolled_back: false,
             touched: false,
-            committed: false,
+            mixed: false,
             failed: false,
             uncertain: false,
+            leaving: false,
             read_only: false,
             relayed: false,
             fatal: None,
             doomed: None,
-            untold: None,
             refusal: None,
         }
     }
@@ -158,6 +172,7 @@ impl Machine {
             server.dirty = self.pin.filter(|pin| *pin != Pin::SessionMode || self.limits.session_mode);
         }
         self.owed.shrink();
+        self.unnamed.shrink();
         self.begun = None;
         Some(server)
     }
@@ -267,7 +282,8 @@ impl Machine {
             if self.owed.len() >= MAX_OWED {
                 return Err(Broken::TooManyOwed);
             }
-            let body = &rest[HEADER_LEN..frame.total.min(rest.len())];
+            // Never more than was asked for: what is decided must not depend on how much more is there by chance.
+            let body = &rest[HEADER_LEN..frame.total.min(rest.len()).min(want.max(MAX_HELD))];
             match self.request(frame, body, up, down) {
                 Verdict::Pass => self.up.start(frame.total, false),
                 Verdict::Skip => self.up.start(frame.total, true),
@@ -307,62 +323,34 @@ impl Machine {
         self.owed.push(Owed::new(kind, Fate::Forward))
     }
 
-    /// The client's first request of a transaction is about to go: before it go the session's settings, when the server has others, and a BEGIN that waited.
-    pub(crate) fn prelude(&mut self, up: &mut impl Sink) {
-        if !self.owed.is_empty() || self.batch || (self.status != Status::Idle && self.begin.is_none()) {
-            return;
-        }
-        let Some(server) = self.server.as_mut() else { return };
-        let wanted = match self.read_only {
-            false => self.settings.clone(),
-            true => read_only(&self.settings),
-        };
-        if server.applied.digest() != wanted.digest() {
-            let sql = server.applied.delta(&wanted);
-            up.compose(|out| pgherd_wire::write::query(out, &sql));
-            self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
-            server.applied = wanted;
-            // A simple query destroys it (documentation, chapter 55.2.3).
-            server.unnamed = None;
-        }
-        if let Some(begin) = self.begin.take() {
-            up.compose(|out| pgherd_wire::write::query(out, &begin.text));
-            self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
-            self.begun = Some(begin);
-            server.unnamed = None;
-        }
-    }
-
     /// Undoes what a request that never ran had changed here.
     pub(crate) fn undo(&mut self, owed: Owed) {
         if let (Some(statement), Some(server)) = (&owed.learned, self.server.as_mut()) {
             server.forget(statement.id);
         }
-        if owed.kind == Kind::Query || matches!(owed.undo, Undo::Slot | Undo::Unnamed(_)) {
-            // What is there now is this session's, but none that it could name.
-            if let Some(server) = self.server.as_mut() {
-                server.unnamed = Some((self.id, u64::MAX));
-            }
-        }
-        match owed.undo {
-            Undo::Nothing | Undo::Slot => {}
+        let lent = match owed.undo {
+            Undo::Nothing => return,
             Undo::Named(name) => {
                 self.names.remove(&name);
+                return;
             }
+            Undo::Closed(name, statement) => return self.names.insert(name, statement),
             Undo::Unnamed(serial) => {
                 self.unnamed.undo(serial);
+                Some((self.id, serial))
             }
-            Undo::Closed(name, statement) => {
-                self.names.insert(name, statement);
+            Undo::Dropped(serial) => {
+                self.unnamed.restore(serial);
+                None
             }
+            Undo::Lent(0) => None,
+            Undo::Lent(serial) => Some((self.id, serial)),
+        };
+        // The server still has what it had before, perhaps another session's; unless a later request changed that.
+        if let Some(server) = self.server.as_mut().filter(|server| server.unnamed == lent) {
+            server.unnamed = Some(SOMEBODYS);
         }
     }
-}
-
-/// The same settings with transactions READ ONLY by default.
-fn read_only(settings: &Settings) -> Settings {
-    let on = crate::params::Value::Text(Box::from(&b"on"[..]));
-    settings.with(b"default_transaction_read_only", Some(on))
 }
 
 /// How many bytes of a client's message must be there before it can be decided.
@@ -371,7 +359,7 @@ fn request_appetite(frame: Header, have: &[u8]) -> usize {
         tag::QUERY => frame.total.min(MAX_HELD),
         tag::PARSE if frame.total <= MAX_PREPARED => frame.total,
         tag::PARSE => MAX_HELD,
-        tag::DESCRIBE | tag::CLOSE => frame.total,
+        tag::DESCRIBE | tag::CLOSE | tag::EXECUTE => frame.total,
         tag::BIND => {
             let front = &have[HEADER_LEN..frame.total.min(have.len())];
             let enough = BindNames::view(front).is_some();

@@ -32,6 +32,13 @@ pub enum Kind {
     Sync,
 }
 
+impl Kind {
+    /// ReadyForQuery is its last reply.
+    pub fn ends_unit(self) -> bool {
+        matches!(self, Kind::Query | Kind::Function | Kind::Sync)
+    }
+}
+
 /// What becomes of the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -53,10 +60,22 @@ pub enum Undo {
     Named(Box<[u8]>),
     /// A Parse with this serial replaced the unnamed statement.
     Unnamed(u64),
-    /// A request of ours was to change the server's unnamed statement.
-    Slot,
+    /// A Query or a Close ended the unnamed statement with this serial.
+    Dropped(u64),
+    /// A request of ours made the server's unnamed statement the one with this serial; 0: took it away.
+    Lent(u64),
     /// A Close took this name away.
     Closed(Box<[u8]>, Arc<Statement>),
+}
+
+impl Undo {
+    /// The name that a Parse gave.
+    pub fn named(&self) -> Option<&[u8]> {
+        match self {
+            Undo::Named(name) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// One owed reply.
@@ -70,18 +89,18 @@ pub struct Owed {
     pub learned: Option<Arc<Statement>>,
     /// How to undo it.
     pub undo: Undo,
+    /// CopyDone and CopyFail that were sent after this request and before the next.
+    pub copy_ends: u32,
     /// What the request does to the session, confirmed by command tags.
     pub effects: Option<Box<Effects>>,
     /// The request was made to fail: this report takes the place of the server's.
     pub instead: Option<Box<Report>>,
-    /// CopyDone and CopyFail that the client sent after this request and before the next one.
-    pub copy_ends: u32,
 }
 
 impl Owed {
     /// An owed reply without side effects.
     pub fn new(kind: Kind, fate: Fate) -> Owed {
-        Owed { kind, fate, learned: None, undo: Undo::Nothing, effects: None, instead: None, copy_ends: 0 }
+        Owed { kind, fate, learned: None, undo: Undo::Nothing, copy_ends: 0, effects: None, instead: None }
     }
 }
 
@@ -105,6 +124,16 @@ impl Pending {
     #[inline]
     pub fn head(&mut self) -> Option<&mut Owed> {
         self.0.front_mut()
+    }
+
+    /// The reply that comes last.
+    pub fn last(&mut self) -> Option<&mut Owed> {
+        self.0.back_mut()
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Owed> {
+        self.0.iter()
     }
 
     /// One more.
@@ -133,31 +162,32 @@ impl Pending {
         self.0.drain(..).rev().for_each(each);
     }
 
-    /// The reply that comes last.
-    pub fn last(&mut self) -> Option<&mut Owed> {
-        self.0.back_mut()
-    }
-
-    /// The server went into COPY IN at the head: what it reads next belongs to the copy, up to the first CopyDone or CopyFail. Syncs before that are
-    /// ignored by it, and one other request makes the copy fail and is lost with it (documentation, chapter 55.2.6). True when all that was sent was
-    /// read by the copy, so that what the client sends next belongs to it too.
-    pub fn eaten_by_copy(&mut self, mut each: impl FnMut(Owed)) -> bool {
-        loop {
-            let Some(head) = self.0.front_mut() else { return true };
-            if head.copy_ends > 0 {
-                head.copy_ends -= 1;
-                return false;
-            }
-            let Some(next) = self.0.remove(1) else { return true };
-            let sync = next.kind == Kind::Sync;
-            if let Some(head) = self.0.front_mut() {
-                head.copy_ends = next.copy_ends;
-            }
-            each(next);
+    /// The server went into COPY IN at the head: what it reads next belongs to the copy. Syncs behind the head are ignored by it, and one other
+    /// request makes the copy fail and is lost with it (documentation, chapter 55.2.6), unless the copy's end was sent before. True when the copy goes on.
+    pub fn copy_begins(&mut self, mut each: impl FnMut(Owed)) -> bool {
+        if let Some(head) = self.0.front_mut()
+            && head.copy_ends > 0
+        {
+            head.copy_ends -= 1;
+            return false;
+        }
+        // What was never sent cannot be lost.
+        let sent = |owed: &Owed| owed.fate != Fate::Fake;
+        while let Some(at) = self.0.iter().skip(1).position(sent) {
+            let Some(lost) = self.0.remove(at + 1) else { break };
+            let (sync, ends) = (lost.kind == Kind::Sync, lost.copy_ends);
+            each(lost);
             if !sync {
                 return false;
             }
+            if ends > 0 {
+                if let Some(head) = self.0.front_mut() {
+                    head.copy_ends += ends - 1;
+                }
+                return false;
+            }
         }
+        true
     }
 
     /// Gives memory back that a long pipeline needed.

@@ -70,73 +70,6 @@ impl Texts {
     }
 }
 
-/// The unnamed statement of a session. Two bodies: the one in force and the one before, which comes back when a Parse never ran.
-#[derive(Debug, Default)]
-pub struct Unnamed {
-    /// Body of the Parse after its (empty) name; meaningful only when `serial` is not 0.
-    pub rest: Vec<u8>,
-    /// Number of this Parse within the session; 0 when there is no unnamed statement.
-    pub serial: u64,
-    previous: Vec<u8>,
-    previous_serial: u64,
-    last: u64,
-    /// Whether there was one when the present server was taken, and how often it was replaced since.
-    had: bool,
-    replaced: u32,
-}
-
-impl Unnamed {
-    /// Remembers a new unnamed statement and returns its serial.
-    pub fn replace(&mut self, rest: &[u8]) -> u64 {
-        std::mem::swap(&mut self.rest, &mut self.previous);
-        self.previous_serial = self.serial;
-        self.rest.clear();
-        self.rest.extend_from_slice(rest);
-        self.last += 1;
-        self.replaced = self.replaced.saturating_add(1);
-        self.serial = self.last;
-        self.serial
-    }
-
-    /// The Parse with this serial never ran: what was before is in force again.
-    pub fn undo(&mut self, serial: u64) {
-        if self.serial == serial {
-            std::mem::swap(&mut self.rest, &mut self.previous);
-            self.serial = std::mem::take(&mut self.previous_serial);
-        } else if self.previous_serial == serial {
-            self.previous_serial = 0;
-        }
-    }
-
-    /// The Parse with this serial failed: it is gone, and what was before it.
-    pub fn fail(&mut self, serial: u64) {
-        if self.serial == serial {
-            self.clear();
-        }
-        self.previous_serial = 0;
-    }
-
-    /// A server was taken: from here on it may be necessary to go back.
-    pub(crate) fn mark(&mut self) {
-        (self.had, self.replaced) = (self.serial != 0, 0);
-    }
-
-    /// What was there at the mark is still remembered.
-    pub(crate) fn reaches_back(&self) -> bool {
-        !self.had || self.replaced < 2
-    }
-
-    /// There is no unnamed statement any more.
-    pub fn clear(&mut self) {
-        self.serial = 0;
-    }
-
-    /// Bytes held.
-    pub fn memory(&self) -> usize {
-        self.rest.capacity() + self.previous.capacity()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,27 +92,5 @@ mod tests {
             texts.intern(format!("select {i}\0\0\0").as_bytes());
         }
         assert!(texts.known.lock().unwrap().len() < 100);
-    }
-
-    #[test]
-    fn the_unnamed_statement_comes_back() {
-        let mut unnamed = Unnamed::default();
-        let first = unnamed.replace(b"a");
-        let second = unnamed.replace(b"b");
-        unnamed.undo(second);
-        assert_eq!((unnamed.serial, &unnamed.rest[..]), (first, &b"a"[..]));
-        unnamed.undo(second);
-        assert_eq!(unnamed.serial, first);
-    }
-
-    #[test]
-    fn a_failed_parse_leaves_a_later_one_alone() {
-        let mut unnamed = Unnamed::default();
-        let failed = unnamed.replace(b"a");
-        let later = unnamed.replace(b"b");
-        unnamed.fail(failed);
-        assert_eq!((unnamed.serial, &unnamed.rest[..]), (later, &b"b"[..]));
-        unnamed.undo(later);
-        assert_eq!(unnamed.serial, 0);
     }
 }

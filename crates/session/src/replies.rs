@@ -2,6 +2,7 @@
 
 use crate::effect::Effect;
 use crate::machine::{MAX_HELD, Machine, answer};
+use crate::params::{Settings, Value};
 use crate::pending::{Fate, Kind, Undo};
 use crate::pin::Pin;
 use crate::prepared::SERVER_PREFIX;
@@ -45,7 +46,7 @@ impl Machine {
             if rest.len() < want {
                 return Ok(want);
             }
-            let body = &rest[HEADER_LEN..frame.total.min(rest.len())];
+            let body = &rest[HEADER_LEN..frame.total.min(rest.len()).min(MAX_HELD)];
             let delivery = self.reply(frame, body, down)?;
             let skip = matches!(delivery, Delivery::Drop);
             self.relayed |= !skip;
@@ -62,19 +63,28 @@ impl Machine {
         if self.down.left() > 0 {
             return;
         }
-        while let Some(owed) = self.owed.head().filter(|owed| owed.fate == Fate::Fake) {
-            let message =
-                if owed.kind == Kind::Parse { &write::PARSE_COMPLETE } else { &write::CLOSE_COMPLETE };
-            answer(down, |out| out.extend_from_slice(message));
+        let mut any = false;
+        while self.owed.head().is_some_and(|owed| owed.fate == Fate::Fake) {
+            let Some(owed) = self.owed.pop() else { return };
+            any = true;
             self.relayed = true;
-            self.owed.pop();
+            match owed.kind {
+                Kind::Query => self.answer_deallocate(owed, down),
+                Kind::Parse => answer(down, |out| out.extend_from_slice(&write::PARSE_COMPLETE)),
+                _ => answer(down, |out| out.extend_from_slice(&write::CLOSE_COMPLETE)),
+            }
+        }
+        if any {
+            self.settle_endings();
         }
     }
 
     fn reply(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Result<Delivery, Broken> {
         let unexpected = Broken::Server("an unexpected reply", frame.tag);
         match frame.tag {
-            tag::NOTICE | tag::PARAMETER_STATUS | tag::NOTIFICATION => return Ok(self.unasked(frame.tag)),
+            tag::NOTICE | tag::PARAMETER_STATUS | tag::NOTIFICATION => {
+                return Ok(self.unasked(frame.tag, body));
+            }
             tag::ERROR => return self.error(frame, body, down),
             tag::READY => return self.ready(body),
             _ => {}
@@ -117,14 +127,17 @@ impl Machine {
     }
 
     /// Messages a server may send at any time.
-    fn unasked(&mut self, kind: u8) -> Delivery {
+    fn unasked(&mut self, kind: u8, body: &[u8]) -> Delivery {
         let ours = self.owed.head().is_some_and(|head| head.fate == Fate::Swallow);
         match kind {
             // A notification for somebody else who listened on this server is nobody's here.
             tag::NOTIFICATION if self.pin.is_none() => Delivery::Drop,
             _ if ours => Delivery::Drop,
+            // A port speaks of what it is for, not of the node behind it.
+            tag::PARAMETER_STATUS if body.starts_with(b"in_hot_standby\0") => Delivery::Drop,
             tag::PARAMETER_STATUS => {
-                if !self.touched && !self.changes_settings() {
+                // While nothing is asked the server can only have read its settings again.
+                if !self.owed.is_empty() && !self.touched && !self.changes_settings() {
                     // A reported setting changed although no command we saw changes one: inside a function, perhaps.
                     self.pin_for(Pin::Settings);
                 }
@@ -142,7 +155,11 @@ impl Machine {
 
     fn begin_copy_in(&mut self) {
         let mut owed = std::mem::take(&mut self.owed);
-        self.copy_in = owed.eaten_by_copy(|one| self.undo(one));
+        self.copy_in = owed.copy_begins(|one| self.undo(one));
+        let execute = owed.head().is_some_and(|head| head.kind == Kind::Execute);
+        let synced = owed.iter().skip(1).any(|one| one.kind.ends_unit());
+        // The Sync of this batch may have been ignored: then another one must come.
+        self.batch |= execute && !synced;
         self.owed = owed;
     }
 
@@ -153,11 +170,7 @@ impl Machine {
         let Some(from) = spoken.map(|at| at + 1) else { return Delivery::Pass };
         let end = memchr::memchr(b'"', &body[from..]).map_or(body.len(), |length| from + length);
         let ours = &body[from..end];
-        let Some(name) =
-            self.names.iter().find(|(_, statement)| *statement.name == *ours).map(|(name, _)| name)
-        else {
-            return Delivery::Pass;
-        };
+        let Some(name) = self.names.of_servers(ours) else { return Delivery::Pass };
         let words = [&body[..from], name, &body[end..]].concat();
         answer(down, |out| write::frame(out, tag::ERROR, |out| out.extend_from_slice(&words)));
         self.relayed = true;
@@ -177,29 +190,26 @@ impl Machine {
         };
         // In a failed transaction the server's own refusal comes first, as it would in a direct connection.
         let aborted = Fields::view(body).sqlstate() == Some(code::IN_FAILED_SQL_TRANSACTION.as_bytes());
-        let mut instead = head.instead.take().filter(|_| !aborted);
-        if head.kind == Kind::Parse && self.status == Status::Failed && instead.is_some() {
-            // PostgreSQL looks at the transaction before it looks for a statement of the same name.
-            instead = Some(Box::new(crate::doomed::aborted()));
-        }
-        if let Undo::Unnamed(serial) = head.undo {
-            // This Parse ran: it dropped the old unnamed statement before it failed (documentation, chapter 55.2.3). A later one may be on its way.
-            head.undo = Undo::Nothing;
-            self.unnamed.fail(serial);
-            if let Some(server) = self.server.as_mut().filter(|s| s.unnamed == Some((self.id, serial))) {
-                server.unnamed = None;
-            }
-        }
+        let instead = head.instead.take().filter(|_| !aborted);
         if let (Some(statement), Some(server)) = (&head.learned, self.server.as_mut()) {
             server.failed(statement.id);
         }
-        match (head.kind, head.fate) {
-            (Kind::Query, Fate::Swallow) => return Err(Broken::Preparation(body.into())),
-            (Kind::Query | Kind::Function | Kind::Sync, _) => {
-                head.effects = None;
-                return Ok(Delivery::Pass);
+        let (kind, fate, undo) = (head.kind, head.fate, std::mem::take(&mut head.undo));
+        if kind.ends_unit() {
+            head.effects = None;
+            return match fate {
+                Fate::Swallow => Err(Broken::Preparation(body.into())),
+                _ => Ok(Delivery::Pass),
+            };
+        }
+        match undo {
+            // This Parse ran: it dropped the old unnamed statement before it failed (documentation, chapter 55.2.3).
+            Undo::Unnamed(serial) => {
+                self.unnamed.failed(serial);
+                self.unnamed_failed(serial);
             }
-            _ => {}
+            Undo::Lent(serial) => self.unnamed_failed(serial),
+            other => head.undo = other,
         }
         let mut owed = std::mem::take(&mut self.owed);
         let synced = owed.clear_to_sync(|one| self.undo(one));
@@ -215,46 +225,65 @@ impl Machine {
         }
     }
 
+    /// A Parse of the unnamed statement with this serial failed, so the server has none; unless a later one made another.
+    fn unnamed_failed(&mut self, serial: u64) {
+        let ours = Some((self.id, serial));
+        if let Some(server) = self.server.as_mut().filter(|server| server.unnamed == ours) {
+            server.unnamed = None;
+        }
+    }
+
     fn ready(&mut self, body: &[u8]) -> Result<Delivery, Broken> {
         let unexpected = Broken::Server("ReadyForQuery out of turn", tag::READY);
         let status = Status::view(body).ok_or(unexpected.clone())?;
-        let owed = self.owed.pop().ok_or(unexpected.clone())?;
-        if !matches!(owed.kind, Kind::Query | Kind::Function | Kind::Sync) {
-            return Err(unexpected);
+        let owed = self.owed.pop().filter(|owed| owed.kind.ends_unit()).ok_or(unexpected.clone())?;
+        if owed.fate == Fate::Swallow {
+            // First the settings, outside of any block; then the BEGIN, after which the server is where the client believes it to be.
+            let more =
+                self.owed.head().is_some_and(|next| next.kind == Kind::Query && next.fate == Fate::Swallow);
+            let wanted = if more { Status::Idle } else { self.prepared_status() };
+            return if status == wanted { Ok(Delivery::Drop) } else { Err(unexpected) };
         }
         self.status = status;
         self.copy_in = false;
-        self.discard = false;
-        if self.owed.is_empty() {
-            self.uncertain = false;
-            self.begun = None;
-        }
+        self.settle_endings();
         self.settle();
-        Ok(if owed.fate == Fate::Swallow { Delivery::Drop } else { Delivery::Pass })
+        Ok(Delivery::Pass)
+    }
+
+    /// The status after what we sent before the client's request.
+    fn prepared_status(&self) -> Status {
+        if self.begun.is_some() { Status::Open } else { Status::Idle }
     }
 
     /// A transaction, or a part of one, ended: settings changed in it are kept or forgotten.
     fn settle(&mut self) {
-        if self.before.is_some() {
-            let undone = self.rolled_back || self.failed;
-            match self.status {
-                // A savepoint was rolled back to: which of the changes went with it is not known.
-                Status::Open | Status::Failed if self.rolled_back => self.pin_for(Pin::Settings),
-                Status::Open | Status::Failed => {}
-                Status::Idle if undone && self.committed => self.pin_for(Pin::Settings),
-                Status::Idle if undone => self.forget_changes(),
-                Status::Idle => self.before = None,
+        let undone = self.rolled_back || self.failed;
+        match self.status {
+            _ if self.mixed => self.pin_for(Pin::Settings),
+            // A savepoint was rolled back to: which of the changes went with it is not known.
+            Status::Open | Status::Failed if self.rolled_back && self.before.is_some() => {
+                self.pin_for(Pin::Settings)
             }
+            Status::Open | Status::Failed => {}
+            Status::Idle if undone => self.forget_changes(),
+            Status::Idle => self.before = None,
         }
-        self.touched &= self.status != Status::Idle;
-        (self.rolled_back, self.committed, self.failed) = (false, false, false);
+        if self.status == Status::Idle {
+            (self.before, self.touched) = (None, false);
+        }
+        (self.rolled_back, self.mixed, self.failed) = (false, false, false);
     }
 
     /// A command completed: what it did to the session.
     fn confirm(&mut self, tag: &[u8]) {
         match tag {
             b"ROLLBACK" => self.rolled_back = true,
-            b"COMMIT" => self.committed = true,
+            // What was changed until now stays, whatever comes.
+            b"COMMIT" | b"PREPARE TRANSACTION" if self.before.is_some() => {
+                self.mixed |= self.rolled_back;
+                self.before = None;
+            }
             b"SET" | b"RESET" | b"DISCARD ALL" | b"DEALLOCATE" | b"DEALLOCATE ALL" => {
                 self.confirm_effect(tag)
             }
@@ -268,18 +297,13 @@ impl Machine {
         self.touched = true;
         match (tag, effect) {
             (b"SET", Some(Effect::Set(name, value))) => {
-                self.change(|settings| settings.with(&name, Some(crate::params::Value::Sql(value.clone()))))
+                self.change(|settings| settings.with(&name, Some(Value::Sql(value.clone()))))
             }
             (b"SET" | b"DECLARE CURSOR" | b"DO", Some(Effect::Scoped)) => {}
             (b"SET" | b"RESET", Some(Effect::Reset(Some(name)))) => self.reset(&name),
             (b"RESET", Some(Effect::Reset(None))) => self.reset_all(),
             (b"DISCARD ALL", _) => self.discard_all(),
-            (b"DEALLOCATE ALL", _) => {
-                self.names.clear();
-                if let Some(server) = self.server.as_mut() {
-                    server.forget_all();
-                }
-            }
+            (b"DEALLOCATE ALL", _) => self.forget_statements(),
             (b"DEALLOCATE", _) => {}
             (_, Some(Effect::Pins(pin))) => self.pin_for(pin),
             (b"LISTEN", _) => self.pin_for(Pin::Listen),
@@ -291,18 +315,11 @@ impl Machine {
     }
 
     /// Changes the session's settings and what is applied on the server alike.
-    fn change(&mut self, with: impl Fn(&crate::params::Settings) -> crate::params::Settings) {
-        if self.rolled_back {
-            // Behind a ROLLBACK in the same request: it stays, unlike what stood before it, and the two cannot be told apart at the end.
-            self.pin_for(Pin::Settings);
-        }
+    fn change(&mut self, with: impl Fn(&Settings) -> Settings) {
         let Some(server) = self.server.as_mut() else { return };
+        self.mixed |= self.rolled_back;
         if self.before.is_none() {
             self.before = Some((self.settings.clone(), server.applied.clone()));
-        }
-        if self.rolled_back {
-            // ROLLBACK, then SET in one query: which of the changes are undone is not told apart.
-            self.pin.get_or_insert(Pin::Settings);
         }
         self.settings = with(&self.settings);
         server.applied = with(&server.applied);
@@ -316,18 +333,26 @@ impl Machine {
     }
 
     fn reset_all(&mut self) {
-        self.change(|_| crate::params::Settings::default());
+        self.change(|_| Settings::default());
         self.settings = self.startup.clone();
     }
 
     fn discard_all(&mut self) {
         self.before = None;
         self.settings = self.startup.clone();
-        self.names.clear();
-        self.unnamed.clear();
         self.pin = self.limits.session_mode.then_some(Pin::SessionMode);
         if let Some(server) = self.server.as_mut() {
-            server.was_reset();
+            (server.applied, server.dirty) = (Settings::default(), None);
+        }
+        self.forget_statements();
+    }
+
+    /// All statements are gone but those whose Parse is still on its way. The unnamed one is none of them.
+    fn forget_statements(&mut self) {
+        let coming: Vec<&[u8]> = self.owed.iter().filter_map(|owed| owed.undo.named()).collect();
+        self.names.keep_only(|name| coming.contains(&name));
+        if let Some(server) = self.server.as_mut() {
+            server.forget_all();
         }
     }
 }
@@ -339,7 +364,7 @@ fn delivery_is_ours(delivery: &Delivery) -> bool {
 /// How many bytes of a server's message must be there before it can be decided.
 fn reply_appetite(frame: Header) -> usize {
     match frame.tag {
-        tag::READY | tag::ERROR | tag::COMMAND_COMPLETE => frame.total.min(MAX_HELD),
+        tag::READY | tag::ERROR | tag::COMMAND_COMPLETE | tag::PARAMETER_STATUS => frame.total.min(MAX_HELD),
         _ => HEADER_LEN,
     }
 }

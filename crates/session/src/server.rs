@@ -25,13 +25,26 @@ impl Hasher for NumberHasher {
     }
 }
 
+/// The mark of an unnamed statement that may be anybody's: no session has the number 0.
+pub const SOMEBODYS: (u64, u64) = (0, 0);
+
 /// Whether a statement is prepared on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
+    /// It is, or will be by the time the next message of the batch arrives.
     Yes,
-    /// Its Parse is on its way in an earlier batch, which may fail before it comes to it.
+    /// It is, unless a command on its way takes it away (DISCARD ALL, DEALLOCATE ALL), or its Parse is on its way in an earlier batch, which may fail before
+    /// it comes to it.
     Perhaps,
+    /// It is not.
     No,
+}
+
+/// A statement that is prepared, by the server's clock.
+#[derive(Clone, Copy, Debug)]
+struct Prepared {
+    used: u64,
+    since: u64,
 }
 
 /// A Parse on its way.
@@ -49,34 +62,36 @@ struct Unsure {
 pub struct ServerState {
     /// Settings applied to it, beyond what it started with.
     pub applied: Settings,
-    /// Session and serial of the Parse that made its unnamed statement.
+    /// Session and serial of the Parse that made its unnamed statement; `None`: it has none. See [`SOMEBODYS`].
     pub unnamed: Option<(u64, u64)>,
     /// Something is left on it that only DISCARD ALL takes away.
     pub dirty: Option<Pin>,
-    statements: HashMap<u64, u64, BuildHasherDefault<NumberHasher>>,
+    statements: HashMap<u64, Prepared, BuildHasherDefault<NumberHasher>>,
     clock: u64,
     /// Statements whose Parse was not answered yet, oldest first: when an earlier request of its batch fails, it never runs.
     unsure: Vec<Unsure>,
-    /// Statements to be closed before the next batch.
-    pub(crate) evicted: Vec<u64>,
+    /// A command that takes away all statements known until this moment is on its way.
+    doubt: Option<u64>,
+    /// Statements to be closed before the next batch; until then they are there.
+    evicted: Vec<(u64, Prepared)>,
 }
 
 impl ServerState {
-    /// Is this statement prepared there, for a use in batch number `batch`? Counts as a use. With more than `limit` statements the one unused for the longest
-    /// time is marked to be closed.
+    /// Is this statement prepared there, for a use in batch number `batch`? Counts as a use. One that was to be closed stays, and another makes room for it,
+    /// when there are more than `limit`.
     pub(crate) fn knows(&mut self, id: u64, limit: usize, batch: u64) -> Known {
         self.clock += 1;
-        if let Some(used) = self.statements.get_mut(&id) {
-            *used = self.clock;
-        } else if let Some(at) = self.evicted.iter().position(|evicted| *evicted == id) {
-            // Marked to be closed, but still there: preparing it again would be refused as a duplicate.
-            self.evicted.swap_remove(at);
-            self.insert(id, limit);
-        } else {
-            return Known::No;
+        if let Some(at) = self.evicted.iter().position(|(evicted, _)| *evicted == id) {
+            // Still there: preparing it again would be refused as a duplicate.
+            let (_, prepared) = self.evicted.swap_remove(at);
+            self.insert(id, prepared.since, limit);
         }
+        let Some(prepared) = self.statements.get_mut(&id) else { return Known::No };
+        prepared.used = self.clock;
+        let doubted = self.doubt.is_some_and(|doubt| prepared.since <= doubt);
         let latest = self.unsure.iter().rev().find(|unsure| unsure.id == id);
         match latest {
+            _ if doubted => Known::Perhaps,
             Some(unsure) if unsure.batch != batch => Known::Perhaps,
             _ => Known::Yes,
         }
@@ -86,21 +101,36 @@ impl ServerState {
     /// marked to be closed before the next batch (the present one may still use it).
     pub(crate) fn learn(&mut self, id: u64, limit: usize, batch: u64) {
         self.clock += 1;
-        let stood = self.statements.contains_key(&id) && self.unsure.iter().all(|unsure| unsure.id != id);
+        let stood = self.statements.contains_key(&id) && !self.is_unsure(id);
         self.unsure.push(Unsure { id, batch, stood });
-        self.insert(id, limit);
+        self.insert(id, self.clock, limit);
     }
 
-    fn insert(&mut self, id: u64, limit: usize) {
-        self.statements.insert(id, self.clock);
+    fn is_unsure(&self, id: u64) -> bool {
+        self.unsure.iter().any(|unsure| unsure.id == id)
+    }
+
+    fn insert(&mut self, id: u64, since: u64, limit: usize) {
+        self.statements.insert(id, Prepared { used: self.clock, since });
         while self.statements.len() > limit.max(1) {
-            let oldest =
-                self.statements.iter().filter(|(other, _)| **other != id).min_by_key(|(_, used)| **used);
-            if let Some((&oldest, _)) = oldest {
+            let others = self.statements.iter().filter(|(other, _)| **other != id);
+            if let Some((&oldest, &prepared)) = others.min_by_key(|(_, prepared)| prepared.used) {
                 self.statements.remove(&oldest);
-                self.evicted.push(oldest);
+                self.evicted.push((oldest, prepared));
             }
         }
+    }
+
+    /// Statements that must be closed now, before a new batch. One whose Parse was not answered yet waits for the next.
+    pub(crate) fn take_evicted(&mut self) -> Vec<u64> {
+        if self.evicted.is_empty() {
+            return Vec::new();
+        }
+        let (wait, now) =
+            std::mem::take(&mut self.evicted).into_iter().partition(|(id, _)| self.is_unsure(*id));
+        self.evicted = wait;
+        let now: Vec<(u64, Prepared)> = now;
+        now.into_iter().map(|(id, _)| id).collect()
     }
 
     /// The oldest Parse of this statement that was on its way has succeeded.
@@ -112,7 +142,7 @@ impl ServerState {
     pub(crate) fn forget(&mut self, id: u64) {
         if !self.resolve(id, false) {
             self.statements.remove(&id);
-            self.evicted.retain(|evicted| *evicted != id);
+            self.evicted.retain(|(evicted, _)| *evicted != id);
         }
     }
 
@@ -136,12 +166,28 @@ impl ServerState {
         }
     }
 
-    /// DISCARD ALL or DEALLOCATE ALL happened.
+    /// DISCARD ALL or DEALLOCATE ALL is on its way. Whether it will succeed is not known yet.
+    pub(crate) fn doubt_all(&mut self) {
+        self.doubt = Some(self.clock);
+    }
+
+    /// Such a command is on its way.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// Nothing is on its way any more.
+    pub(crate) fn doubt_nothing(&mut self) {
+        self.doubt = None;
+    }
+
+    /// DISCARD ALL or DEALLOCATE ALL happened: what was prepared before it was sent is gone.
     pub(crate) fn forget_all(&mut self) {
-        self.statements.clear();
-        self.evicted.clear();
-        self.unsure.clear();
-        self.unnamed = None;
+        // Replies come in order: a Parse that was not answered yet comes after it, and no other.
+        self.unsure.iter_mut().for_each(|unsure| unsure.stood = false);
+        let coming = |id: u64| self.unsure.iter().any(|unsure| unsure.id == id);
+        self.statements.retain(|id, _| coming(*id));
+        self.evicted.retain(|(id, _)| coming(*id));
     }
 
     /// How many statements are prepared there.
@@ -173,17 +219,48 @@ mod tests {
         let mut server = knowing(3, 1..=3);
         assert_eq!(server.knows(1, 3, 1), Known::Yes);
         server.learn(4, 3, 1);
-        assert_eq!(server.evicted, [2]);
+        server.confirm(4);
         assert_eq!(server.knows(5, 3, 1), Known::No);
         assert_eq!(server.statement_count(), 3);
+        assert_eq!(server.take_evicted(), [2]);
+        assert_eq!(server.knows(2, 3, 1), Known::No);
+    }
+
+    #[test]
+    fn one_that_is_used_again_stays_and_another_goes() {
+        let mut server = knowing(2, 1..=3);
+        assert_eq!(server.knows(1, 2, 1), Known::Yes);
+        assert_eq!(server.take_evicted(), [2]);
+    }
+
+    #[test]
+    fn one_on_its_way_is_not_closed_yet() {
+        let mut server = ServerState::default();
+        (1..=2).for_each(|id| server.learn(id, 1, 1));
+        assert!(server.take_evicted().is_empty());
+        server.confirm(1);
+        assert_eq!(server.take_evicted(), [1]);
+    }
+
+    #[test]
+    fn a_discard_takes_what_was_known_when_it_was_sent() {
+        let mut server = knowing(10, 1..=1);
+        server.doubt_all();
+        server.learn(2, 10, 1);
+        assert_eq!((server.knows(1, 10, 1), server.knows(2, 10, 1)), (Known::Perhaps, Known::Yes));
+        server.learn(1, 10, 1);
+        server.forget_all();
+        server.forget(1);
+        server.confirm(2);
+        assert_eq!((server.knows(1, 10, 1), server.knows(2, 10, 1)), (Known::No, Known::Yes));
     }
 
     #[test]
     fn what_is_still_to_be_closed_is_still_known() {
         let mut server = knowing(2, 1..=3);
-        assert_eq!(server.evicted, [1]);
+        assert_eq!(server.evicted[0].0, 1);
         assert_eq!(server.knows(1, 2, 1), Known::Yes);
-        assert_eq!((&server.evicted[..], server.statement_count()), (&[2][..], 2));
+        assert_eq!((server.evicted[0].0, server.evicted.len(), server.statement_count()), (2, 1, 2));
         server.forget(2);
         assert_eq!((server.evicted.len(), server.knows(2, 2, 1)), (0, Known::No));
     }

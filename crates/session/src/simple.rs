@@ -1,9 +1,10 @@
 //! Requests of the simple protocol: Query, FunctionCall, and the messages of COPY.
 
 use crate::begin::{Begin, Control, control};
-use crate::effect::{Effect, effects};
-use crate::machine::{Machine, Verdict, answer};
-use crate::pending::Kind;
+use crate::effect::{Effect, Effects, effects, effects_of_cut};
+use crate::loss::{Ending, ending};
+use crate::machine::{MAX_HELD, Machine, Verdict, answer};
+use crate::pending::{Fate, Kind, Owed, Undo};
 use crate::step::{Demand, Halt, Sink};
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::Header;
@@ -22,26 +23,33 @@ impl Machine {
             return Verdict::Skip;
         }
         let text = query_text(body);
-        if self.answered_here(text, down) {
+        let whole = frame.total <= MAX_HELD;
+        let known = whole_text(frame, body);
+        if self.answered_here(known, down) {
             return Verdict::Skip;
         }
         if self.server.is_none() {
-            return Verdict::Stop(Halt::Server(self.demand(text)));
+            return Verdict::Stop(Halt::Server(self.demand(known)));
         }
-        let effects = effects(text);
+        let effects = if whole { effects(text) } else { effects_of_cut(text) };
         if let Some(pin) = effects.as_ref().and_then(|effects| effects.pin) {
             self.pin_for(pin);
         }
         self.prelude(up);
         // A simple query destroys the unnamed statement (documentation, chapter 55.2.3).
-        self.unnamed.clear();
+        let unnamed = self.unnamed.clear();
         if let Some(server) = self.server.as_mut() {
             server.unnamed = None;
+            if effects.as_ref().is_some_and(Effects::forgets_statements) {
+                server.doubt_all();
+            }
         }
-        debug_assert!(frame.total >= body.len());
-        self.note_commit(text);
+        self.note_ending(ending(text, whole));
+        // Its ReadyForQuery ends a batch as Sync would.
         self.batch = false;
-        self.owe(Kind::Query).effects = effects.map(Box::new);
+        let owed = self.owe(Kind::Query);
+        owed.effects = effects.map(Box::new);
+        owed.undo = Undo::Dropped(unnamed);
         Verdict::Pass
     }
 
@@ -57,13 +65,13 @@ impl Machine {
 
     /// Transaction control that needs no server, and DEALLOCATE of a statement that only we know by that name.
     fn answered_here(&mut self, text: &[u8], down: &mut impl Sink) -> bool {
-        if !self.owed.is_empty() || self.batch || self.copy_in {
+        if self.batch || self.copy_in {
             return false;
         }
         if matches!(text.first(), Some(b'd' | b'D')) && self.deallocate(text, down) {
             return true;
         }
-        if self.server.is_some() {
+        if self.server.is_some() || !self.owed.is_empty() {
             return false;
         }
         match (control(text), self.begin.is_some()) {
@@ -87,21 +95,39 @@ impl Machine {
         true
     }
 
+    /// DEALLOCATE of a statement that only we know by that name is answered in its turn. One of all needs the server only when that has statements of SQL's
+    /// PREPARE, which pin, or when something is owed before it.
     fn deallocate(&mut self, text: &[u8], down: &mut impl Sink) -> bool {
-        if self.status == Status::Failed || self.pin.is_some() || self.is_mid_reply() {
-            return false;
-        }
         let Some(mut effects) = effects(text).filter(|effects| effects.list.len() == 1) else { return false };
-        let tag: &[u8] = match effects.list.pop_front() {
+        match effects.list.pop_front() {
             Some(Effect::Deallocate(None)) => {
+                let alone = self.owed.is_empty() && self.pin.is_none() && !self.is_mid_reply();
+                if !alone || self.status == Status::Failed {
+                    return false;
+                }
                 self.names.clear();
-                b"DEALLOCATE ALL"
+                complete(down, b"DEALLOCATE ALL", self.status);
             }
-            Some(Effect::Deallocate(Some(name))) if self.names.remove(&name).is_some() => b"DEALLOCATE",
+            Some(Effect::Deallocate(Some(name))) => {
+                let Some(statement) = self.names.remove(&name) else { return false };
+                let mut owed = Owed::new(Kind::Query, Fate::Fake);
+                owed.undo = Undo::Closed(name, statement);
+                self.owed.push(owed);
+                self.answer_fakes(down);
+            }
             _ => return false,
-        };
-        complete(down, tag, self.status);
+        }
         true
+    }
+
+    /// A DEALLOCATE of ours has its turn.
+    pub(crate) fn answer_deallocate(&mut self, owed: Owed, down: &mut impl Sink) {
+        if self.status == Status::Failed {
+            self.undo(owed);
+            crate::doomed::refuse(down, true);
+        } else {
+            complete(down, b"DEALLOCATE", self.status);
+        }
     }
 
     pub(crate) fn function_call(&mut self, up: &mut impl Sink) -> Verdict {
@@ -111,9 +137,8 @@ impl Machine {
         if self.server.is_none() {
             return Verdict::Stop(Halt::Server(self.demand(b"")));
         }
-        // What a function does is not known.
-        self.uncertain = true;
         self.prelude(up);
+        self.note_ending(Ending::No);
         self.batch = false;
         self.owe(Kind::Function);
         Verdict::Pass
@@ -133,13 +158,18 @@ impl Machine {
             return Verdict::Pass;
         }
         match self.owed.last() {
-            Some(last) if self.server.is_some() => {
+            Some(last) if !self.discard && self.server.is_some() => {
                 last.copy_ends += u32::from(ends);
                 Verdict::Pass
             }
             _ => Verdict::Skip,
         }
     }
+}
+
+/// The text of a Query, or nothing when only its front is there: what follows a BEGIN or ROLLBACK might be anything.
+pub(crate) fn whole_text(frame: Header, body: &[u8]) -> &[u8] {
+    if frame.total <= MAX_HELD { query_text(body) } else { b"" }
 }
 
 /// Answers a command: its tag, then ReadyForQuery.

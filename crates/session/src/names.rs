@@ -1,0 +1,97 @@
+//! The names a client gave to its prepared statements.
+
+use crate::prepared::Statement;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Most bytes of names and texts one client may have prepared. PostgreSQL has no such limit, but it is not one process for all clients either.
+pub const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// Names, their statements, and what they hold.
+#[derive(Debug, Default)]
+pub struct Names {
+    known: HashMap<Box<[u8]>, Arc<Statement>>,
+    bytes: usize,
+}
+
+fn size(name: &[u8], statement: &Statement) -> usize {
+    name.len() + statement.rest.len()
+}
+
+impl Names {
+    /// The statement of this name.
+    pub fn get(&self, name: &[u8]) -> Option<&Arc<Statement>> {
+        self.known.get(name)
+    }
+
+    /// The name that this client gave to the statement that servers know by this one.
+    pub fn of_servers(&self, ours: &[u8]) -> Option<&[u8]> {
+        self.known.iter().find(|(_, statement)| *statement.name == *ours).map(|(name, _)| &**name)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// True when `statement` cannot be added within `most` names and [`MAX_BYTES`].
+    pub fn is_full(&self, most: usize, statement: usize) -> bool {
+        self.known.len() >= most || self.bytes + statement > MAX_BYTES
+    }
+
+    /// Gives a name.
+    pub fn insert(&mut self, name: Box<[u8]>, statement: Arc<Statement>) {
+        self.remove(&name);
+        self.bytes += size(&name, &statement);
+        self.known.insert(name, statement);
+    }
+
+    /// Takes a name away.
+    pub fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
+        let statement = self.known.remove(name)?;
+        self.bytes -= size(name, &statement);
+        Some(statement)
+    }
+
+    /// Takes all names away, and the memory they needed.
+    pub fn clear(&mut self) {
+        *self = Names::default();
+    }
+
+    /// Takes away all names but these.
+    pub fn keep_only(&mut self, keep: impl Fn(&[u8]) -> bool) {
+        let gone: Vec<_> = self.known.keys().filter(|name| !keep(name)).cloned().collect();
+        if gone.len() == self.known.len() {
+            return self.clear();
+        }
+        for name in gone {
+            self.remove(&name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prepared::Texts;
+
+    #[test]
+    fn bytes_are_counted_in_and_out() {
+        let texts = Texts::default();
+        let mut names = Names::default();
+        for name in [&b"a"[..], b"b", b"a"] {
+            names.insert(name.into(), texts.intern(b"select 1\0\0\0"));
+        }
+        assert_eq!((names.len(), names.bytes), (2, 24));
+        assert!(names.is_full(2, 0) && !names.is_full(3, 0) && names.is_full(3, MAX_BYTES));
+        names.keep_only(|name| name == b"b");
+        assert_eq!((names.len(), names.bytes), (1, 12));
+        assert!(names.remove(b"b").is_some() && names.remove(b"b").is_none());
+        assert_eq!((names.len(), names.bytes), (0, 0));
+    }
+}

@@ -1,0 +1,43 @@
+//! What goes to a server before the client's first request of a transaction.
+
+use crate::machine::Machine;
+use crate::params::{Settings, Value};
+use crate::pending::{Fate, Kind, Owed};
+use crate::step::Sink;
+use pgherd_wire::backend::Status;
+
+impl Machine {
+    /// The client's first request of a transaction is about to go: before it go the session's settings, when the server has others, and a BEGIN that waited.
+    pub(crate) fn prelude(&mut self, up: &mut impl Sink) {
+        if !self.owed.is_empty() || self.batch || (self.status != Status::Idle && self.begin.is_none()) {
+            return;
+        }
+        // Whatever was begun before has ended.
+        self.begun = None;
+        let Some(server) = self.server.as_mut() else { return };
+        let wanted = match self.read_only {
+            false => self.settings.clone(),
+            true => read_only(&self.settings),
+        };
+        if server.applied.digest() != wanted.digest() {
+            let sql = server.applied.delta(&wanted);
+            up.compose(|out| pgherd_wire::write::query(out, &sql));
+            self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
+            server.applied = wanted;
+            // A simple query destroys it (documentation, chapter 55.2.3).
+            server.unnamed = None;
+        }
+        if let Some(begin) = self.begin.take() {
+            up.compose(|out| pgherd_wire::write::query(out, &begin.text));
+            self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
+            self.begun = Some(begin);
+            server.unnamed = None;
+        }
+    }
+}
+
+/// The same settings with transactions READ ONLY by default.
+fn read_only(settings: &Settings) -> Settings {
+    let on = Value::Text(Box::from(&b"on"[..]));
+    settings.with(b"default_transaction_read_only", Some(on))
+}
