@@ -50,6 +50,10 @@ const MAX_KEPT: usize = 128;
 
 /// Desks nobody needs just now; one stack a worker.
 #[derive(Debug, Default)]
+#[allow(
+    clippy::vec_box,
+    reason = "desks go to sessions and come back boxed: a move of a pointer, and no allocation"
+)]
 pub struct Desks {
     spare: Mutex<Vec<Box<Desk>>>,
     lent: AtomicUsize,

@@ -82,10 +82,10 @@ impl Session {
         if rests {
             self.entry.card.heed(Bell::Rest);
         }
-        if rests || self.worker.desks.are_scarce() {
-            if let Some(desk) = self.desk.take_if(|desk| desk.is_empty()) {
-                self.worker.desks.give(desk);
-            }
+        if (rests || self.worker.desks.are_scarce())
+            && let Some(desk) = self.desk.take_if(|desk| desk.is_empty())
+        {
+            self.worker.desks.give(desk);
         }
         let doing =
             if self.machine.status() == Status::Idle { Doing::Idle } else { Doing::IdleInTransaction };
