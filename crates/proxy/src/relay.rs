@@ -127,21 +127,21 @@ impl Session {
         let want = self.want_up;
         let worker = &self.worker;
         let desk = self.desk.get_or_insert_with(|| worker.desks.take());
-        let mut moved = false;
         if desk.up.has_output() {
-            moved = self.push_up(cx, held)?;
+            // Writing alone is no reason for another round: both sides were asked for more in this one.
+            self.push_up(cx, held)?;
         }
         if self.leaving {
             let waits = !self.machine.owes_nothing() && !self.machine.is_copying_in();
-            return if waits { Ok(moved) } else { Err(Fate::Over(End::Left)) };
+            return if waits { Ok(false) } else { Err(Fate::Over(End::Left)) };
         }
-        let Some(desk) = self.desk.as_mut() else { return Ok(moved) };
+        let Some(desk) = self.desk.as_mut() else { return Ok(false) };
         if desk.down.output() >= MAX_UNREAD {
             // What the client does not read piles up, answers of our own above all: it must read before it is heard. Its reading wakes us.
-            return Ok(moved);
+            return Ok(false);
         }
         match desk.up.poll_fill(cx, &mut self.client, want) {
-            Poll::Pending => return Ok(moved),
+            Poll::Pending => return Ok(false),
             Poll::Ready(Ok(0)) => return Err(Fate::Over(End::Left)),
             Poll::Ready(Err(error)) => return Err(Fate::Over(End::Gone(error.kind()))),
             Poll::Ready(Ok(_)) => {}
@@ -158,17 +158,17 @@ impl Session {
         Ok(true)
     }
 
-    fn push_up(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<bool, Fate> {
-        let Some(desk) = self.desk.as_mut() else { return Ok(false) };
+    fn push_up(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<(), Fate> {
+        let Some(desk) = self.desk.as_mut() else { return Ok(()) };
         match desk.up.poll_drain(cx, &mut held.server.transport) {
-            Poll::Pending => Ok(false),
+            Poll::Pending => Ok(()),
             Poll::Ready(Err(_)) => Err(Fate::Lost),
             Poll::Ready(Ok(())) => {
                 if held.server.transport.is_tls() {
                     use tokio::io::AsyncWrite;
                     let _ = std::pin::Pin::new(&mut held.server.transport).poll_flush(cx);
                 }
-                Ok(true)
+                Ok(())
             }
         }
     }
