@@ -19,6 +19,10 @@ use tokio::time::Instant;
 /// Pause after a failed attempt to connect, before the next one.
 pub const CONNECT_BACKOFF: Duration = Duration::from_millis(200);
 
+/// Milliseconds of idleness after which the kernel is asked, before a connection is handed out, whether the other side closed it: a busy event loop may not
+/// have seen it yet, and a request sent to a server that is gone would be in doubt. A connection in steady use is never asked.
+const UNWATCHED: u64 = 50;
+
 /// Milliseconds for which a pool asks its idle connections one by one after one of them died.
 const SUSPICION: u64 = 5_000;
 
@@ -176,7 +180,8 @@ impl<B: Baggage> Pool<B> {
         loop {
             let mut server =
                 self.inner.lock().shelf.take(home, |server| server.baggage.digest() == digest)?;
-            let stirred = self.is_suspect() && server.transport.is_stirred();
+            let idle = self.common.clock.now().saturating_sub(server.idle_since);
+            let stirred = (idle >= UNWATCHED || self.is_suspect()) && server.transport.is_stirred();
             if !stirred
                 && !server.is_disturbed()
                 && server.identity.epoch >= self.valid_since.load(Ordering::Acquire)

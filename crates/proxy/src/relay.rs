@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 const MAX_ROUNDS: usize = 16;
 
 /// Most times one request is shown to another server.
-const MAX_RERUNS: u32 = 3;
+const MAX_RERUNS: u32 = 8;
 
 impl Session {
     /// Relays until the server is free, lost, or the session is over. Cancel safe: all progress is in the session.
