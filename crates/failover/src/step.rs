@@ -97,7 +97,9 @@ fn answered(state: &mut State, index: usize, sent: Duration, taken: Duration, mu
                 lines.push((Kind::Timeline, format!("timeline {} -> {}", old.timeline, facts.timeline)));
             }
             let other = old.system != facts.system;
-            member.renew |= other || lines.iter().any(|(kind, _)| *kind != Kind::Up);
+            // A restart ends every older connection by itself, and whoever connected since must not pay for our noticing it late.
+            member.renew |=
+                other || lines.iter().any(|(kind, _)| !matches!(kind, Kind::Up | Kind::Restarted));
         }
     }
     let (flushed, peers) = (facts.received, facts.peers.clone());
