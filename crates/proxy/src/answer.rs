@@ -230,3 +230,10 @@ pub fn no_replication() -> Report {
     Report::new(Severity::Fatal, code::FEATURE_NOT_SUPPORTED, "replication connections are not supported")
         .hint("Connect to the node directly.")
 }
+
+/// A transaction block in pool mode `statement`.
+pub fn no_transactions() -> Report {
+    let message = "transaction blocks are not allowed in statement pooling mode";
+    Report::new(Severity::Fatal, code::PROTOCOL_VIOLATION, message)
+        .hint("Use pool mode transaction for this user or database.")
+}

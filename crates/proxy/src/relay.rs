@@ -6,7 +6,9 @@ use crate::checkout::Held;
 use crate::desk::Port;
 use crate::listen::MAX_UNREAD;
 use crate::session::{End, Fate, Session};
+use crate::terms::Mode;
 use pgherd_session::step::{Halt, Stake};
+use pgherd_wire::backend::Status;
 use pgherd_wire::frame::HEADER_LEN;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -115,6 +117,9 @@ impl Session {
         }
         if self.machine.fatal().is_some() {
             return Err(Fate::Lost);
+        }
+        if self.terms.mode == Mode::Statement && self.machine.status() != Status::Idle {
+            return Err(Fate::Over(End::Told(answer::no_transactions())));
         }
         if desk.up.can_rewind() && desk.down.output() > before {
             desk.up.forget_kept();

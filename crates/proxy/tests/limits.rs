@@ -315,3 +315,17 @@ fn a_cancel_in_flight_never_hits_the_next_user_of_a_server() {
         assert_eq!(stage.nodes[0].cancels(), [first.parse::<i32>().expect("a number")]);
     });
 }
+
+#[test]
+fn statement_mode_refuses_a_transaction_block() {
+    run(async {
+        let settings = Settings { mode: pgherd_proxy::terms::Mode::Statement, ..Settings::default() };
+        let stage = stage(settings, 1);
+        let mut client = Client::enter(&stage, "alice").await;
+        assert_eq!(client.ask("select 'x'").await, SELECT_X);
+        client.ask("begin; select 'x'").await;
+        let heard = format!("{:?}", client.answer().await);
+        assert!(heard.contains("08P01"), "{heard}");
+        assert_eq!(stage.nodes[0].live(), 0);
+    });
+}
