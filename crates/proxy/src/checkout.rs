@@ -18,13 +18,34 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::time::Instant;
 
-/// A server in a session's hands.
+/// A server in a session's hands. When it is dropped there, because the session's task panicked or was ended, the server is closed, so that its pool does not
+/// count it for ever.
 pub(crate) struct Held {
-    pub(crate) server: Box<Server<Carried>>,
+    server: Option<Box<Server<Carried>>>,
     pub(crate) pool: Arc<Pool<Carried>>,
     pub(crate) node: NodeId,
     /// The node was a replica when the server was taken, so nothing can have been written through it.
     pub(crate) replica: bool,
+}
+
+impl Held {
+    pub(crate) fn server(&mut self) -> &mut Server<Carried> {
+        self.server.as_mut().expect("only `give` takes it, and ends the holding")
+    }
+
+    /// Ends the holding: the server, and the pool it goes back to.
+    pub(crate) fn give(mut self) -> (Box<Server<Carried>>, Arc<Pool<Carried>>) {
+        let server = self.server.take().expect("only `give` takes it, and ends the holding");
+        (server, self.pool.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.pool.cut(server);
+        }
+    }
 }
 
 /// A node to ask for a server.
@@ -128,7 +149,7 @@ impl Session {
         if let Some(desk) = self.desk.as_mut() {
             desk.up.keep();
         }
-        Held { server, pool, node: way.node, replica: way.replica }
+        Held { server: Some(server), pool, node: way.node, replica: way.replica }
     }
 
     /// Waits: for a node, then in its pool's line; until one of both deadlines.

@@ -71,19 +71,16 @@ impl Session {
         self.machine.is_free() && desk.is_none_or(|desk| !desk.up.has_output() && desk.down.undecided() == 0)
     }
 
-    fn heed_in_relay(&mut self, held: &Held) -> Option<Fate> {
+    fn heed_in_relay(&mut self, held: &mut Held) -> Option<Fate> {
         let bells = self.card().bells();
         if bells == 0 {
             return None;
         }
         if bells & Bell::Cut as u32 != 0 {
             self.card().heed(Bell::Cut);
-            let valid = self
-                .shared
-                .cell
-                .load()
-                .node(held.node)
-                .is_some_and(|node| held.server.identity.epoch >= node.valid_since);
+            let opened = held.server().identity.epoch;
+            let valid =
+                self.shared.cell.load().node(held.node).is_some_and(|node| opened >= node.valid_since);
             if !valid {
                 return Some(Fate::Lost);
             }
@@ -101,7 +98,7 @@ impl Session {
         let want = self.want_down;
         let desk = self.desk();
         let before = desk.down.output();
-        match desk.down.poll_fill(cx, &mut held.server.transport, want) {
+        match desk.down.poll_fill(cx, &mut held.server().transport, want) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(Fate::Lost),
             Poll::Ready(Ok(_)) => {}
@@ -165,13 +162,13 @@ impl Session {
 
     fn push_up(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<(), Fate> {
         let Some(desk) = self.desk.as_mut() else { return Ok(()) };
-        match desk.up.poll_drain(cx, &mut held.server.transport) {
+        match desk.up.poll_drain(cx, &mut held.server().transport) {
             Poll::Pending => Ok(()),
             Poll::Ready(Err(_)) => Err(Fate::Lost),
             Poll::Ready(Ok(())) => {
-                if held.server.transport.is_tls() {
+                if held.server().transport.is_tls() {
                     use tokio::io::AsyncWrite;
-                    let _ = std::pin::Pin::new(&mut held.server.transport).poll_flush(cx);
+                    let _ = std::pin::Pin::new(&mut held.server().transport).poll_flush(cx);
                 }
                 Ok(())
             }
@@ -197,7 +194,8 @@ impl Session {
         self.worker.counters.lost.add(1);
         // A cancel request on its way goes to a connection that nobody will use.
         let _ = self.card().let_go();
-        let Held { server, pool, node, replica, .. } = held;
+        let (node, replica) = (held.node, held.replica);
+        let (server, pool) = held.give();
         let name = self.shared.cell.load().node(node).map_or_else(|| "?".into(), |node| node.name.clone());
         pool.lost(server);
         let words = self.machine.fatal().map(Box::<[u8]>::from);

@@ -158,7 +158,7 @@ impl Session {
         if let Some(desk) = self.desk.as_mut() {
             desk.up.forget_kept();
         }
-        let Held { mut server, pool, .. } = held;
+        let (mut server, pool) = held.give();
         server.baggage.0 = self.machine.detach();
         if cancelled {
             return pool.forget(server);
@@ -170,7 +170,8 @@ impl Session {
     pub(crate) fn abandon_lost(&mut self, held: Held) {
         let _ = self.card().let_go();
         self.machine.detach();
-        held.pool.lost(held.server);
+        let (server, pool) = held.give();
+        pool.lost(server);
     }
 
     /// The session ends while it holds a server: when that is between transactions it is cleaned and goes on, else what it still does is cancelled and it is closed.
@@ -180,7 +181,7 @@ impl Session {
         let sent_all = !self.machine.is_mid_request() && desk.is_none_or(|desk| !desk.up.has_output());
         let heard_all = desk.is_none_or(|desk| desk.down.undecided() == 0);
         let cancelled = self.card().let_go();
-        let Held { mut server, pool, .. } = held;
+        let (mut server, pool) = held.give();
         if between && sent_all && heard_all && !cancelled {
             server.baggage.0 = self.machine.detach();
             return pool.release(server);

@@ -85,7 +85,7 @@ impl Session {
         let refused = if settings.digest() == 0 {
             None
         } else {
-            match apply(&mut held.server.transport, &mut state, settings).await {
+            match apply(&mut held.server().transport, &mut state, settings).await {
                 Ok(changed) => {
                     merge(&mut reported, changed);
                     None

@@ -317,6 +317,22 @@ fn a_cancel_in_flight_never_hits_the_next_user_of_a_server() {
 }
 
 #[test]
+fn a_session_that_is_torn_down_leaves_no_place_of_its_pool_behind() {
+    run(async {
+        let stage = stage(Settings { max_size: 1, ..Settings::default() }, 1);
+        let mut torn = Client::enter(&stage, "alice").await;
+        torn.ask("begin; select 'x'").await;
+        stage.abort_sessions().await;
+        assert_eq!(stage.shared.cards.count(), 0);
+        let mut next = Client::enter(&stage, "alice").await;
+        assert_eq!(next.ask("select 'x'").await, SELECT_X);
+        assert_eq!(stage.pool(0, "alice").stats().active, 0);
+        drop(next);
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
 fn statement_mode_refuses_a_transaction_block() {
     run(async {
         let settings = Settings { mode: pgherd_proxy::terms::Mode::Statement, ..Settings::default() };

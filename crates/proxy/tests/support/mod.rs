@@ -244,6 +244,15 @@ impl Stage {
         self.sessions.lock().push(session);
     }
 
+    /// Ends every session's task where it stands, as a panic in it would.
+    pub async fn abort_sessions(&self) {
+        let sessions = std::mem::take(&mut *self.sessions.lock());
+        for session in sessions {
+            session.abort();
+            assert!(session.await.is_err_and(|error| error.is_cancelled()));
+        }
+    }
+
     /// The future of one session.
     pub fn session(
         &self,
