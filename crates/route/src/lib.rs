@@ -5,4 +5,5 @@
 //! allocates, waits or looks at a clock.
 pub mod choose;
 pub mod classify;
+pub mod floor;
 pub mod intent;

@@ -4,6 +4,7 @@
 //! snapshot is the routed primary. Deliberately absent: any policy (who *should* be primary is `failover`'s business,
 //! which replica a read goes to is `route`'s) and any arrow to another crate of ours.
 pub mod cell;
+pub mod gauge;
 pub mod lsn;
 pub mod node;
 pub mod snapshot;

@@ -1,0 +1,267 @@
+//! How far each node's log was, looked at now and then: what a session compares when it must not read what is older than what it wrote or saw.
+//!
+//! Looks, new connections and breaks are numbered in one row, and a moment is the number of the last of them. A session that remembers the moment *after* it read an acknowledgement knows that
+//! every look with a greater number was begun later, so its flushed position covers what was acknowledged. No clock takes part, neither ours nor a server's.
+//! Passive: the control plane looks, the data plane compares.
+
+use crate::lsn::{Lsn, Timeline};
+use crate::node::NodeId;
+use arc_swap::ArcSwap;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, watch};
+
+/// Looks that are remembered per node. A session whose moment is older than all of them gets the oldest: it asks for more than it must.
+const REMEMBERED: usize = 64;
+
+/// A moment in the life of one node: the number of what happened last (a look begun, a connection opened, a break).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(pub u64);
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The node was out of recovery, and `lsn` is flushed; else `lsn` is replayed.
+    pub primary: bool,
+    /// Timeline of the log the node writes. Of a standby it is not asked: 0.
+    pub timeline: Timeline,
+    /// `pg_current_wal_flush_lsn()` or `pg_last_wal_replay_lsn()`.
+    pub lsn: Lsn,
+}
+
+/// A finished look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Its number.
+    pub number: u64,
+    /// What it found.
+    pub position: Position,
+}
+
+/// The looks at one node.
+#[derive(Debug)]
+pub struct Gauge {
+    begun: AtomicU64,
+    /// Moments before this one belong to a time that ended with a lost connection.
+    born: AtomicU64,
+    finished: watch::Sender<u64>,
+    wanted: AtomicBool,
+    call: Notify,
+    samples: Mutex<VecDeque<Sample>>,
+}
+
+impl Default for Gauge {
+    fn default() -> Self {
+        Gauge {
+            begun: AtomicU64::new(0),
+            born: AtomicU64::new(0),
+            finished: watch::Sender::new(0),
+            wanted: AtomicBool::new(false),
+            call: Notify::new(),
+            samples: Mutex::default(),
+        }
+    }
+}
+
+impl Gauge {
+    /// The present moment. To be taken after the bytes were read that make it matter.
+    pub fn now(&self) -> Moment {
+        // Sequentially consistent, as `begin`: a look whose number is not seen here is sent after this.
+        Moment(self.begun.load(Ordering::SeqCst))
+    }
+
+    /// A connection to the node was opened: all moments before are smaller, all moments after are not. To be called once the server is ready for queries.
+    pub fn opened(&self) -> Moment {
+        Moment(self.begun.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    /// A look begins: its number. To be called before the first byte of the question is sent.
+    pub fn begin(&self) -> u64 {
+        self.wanted.store(false, Ordering::SeqCst);
+        self.begun.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// The look with this number found something.
+    pub fn finish(&self, number: u64, position: Position) {
+        let mut samples = self.samples();
+        if samples.back().is_some_and(|last| last.position.primary != position.primary) {
+            // The node changed its role: what was flushed and what was replayed are not to be mixed.
+            samples.clear();
+        }
+        if samples.len() == REMEMBERED {
+            samples.pop_front();
+        }
+        samples.push_back(Sample { number, position });
+        drop(samples);
+        self.finished.send_replace(number);
+    }
+
+    /// The connection that looked was lost: the node may have been restarted, and a restarted standby can be behind what it has shown before. All looks are
+    /// void, and so are the moments up to now.
+    pub fn interrupt(&self) {
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        self.born.store(number, Ordering::SeqCst);
+        self.samples().clear();
+    }
+
+    /// Since this moment the connection that looks was never lost, so the node was not restarted up to the last finished look.
+    pub fn is_unbroken_since(&self, moment: Moment) -> bool {
+        moment.0 >= self.born.load(Ordering::SeqCst)
+    }
+
+    /// A position of the primary on this timeline that covers everything acknowledged up to `moment`: the smallest that is known.
+    pub fn flushed_after(&self, moment: Moment, timeline: Timeline) -> Option<Lsn> {
+        self.after(moment, |position| position.primary && position.timeline == timeline)
+    }
+
+    /// A replayed position that covers everything a reader of this standby saw up to `moment`: the smallest that is known.
+    pub fn replayed_after(&self, moment: Moment) -> Option<Lsn> {
+        self.after(moment, |position| !position.primary)
+    }
+
+    fn after(&self, moment: Moment, fits: impl Fn(&Position) -> bool) -> Option<Lsn> {
+        let samples = self.samples();
+        let at = samples.partition_point(|sample| sample.number <= moment.0);
+        samples.range(at..).find(|sample| fits(&sample.position)).map(|sample| sample.position.lsn)
+    }
+
+    /// How far a standby is known to have replayed, and by which look. It may be further by now.
+    pub fn replayed(&self) -> Option<Sample> {
+        self.samples().back().filter(|sample| !sample.position.primary).copied()
+    }
+
+    /// The newest look, whatever the node was.
+    pub fn latest(&self) -> Option<Sample> {
+        self.samples().back().copied()
+    }
+
+    /// Somebody could use a newer look.
+    pub fn want(&self) {
+        if !self.wanted.load(Ordering::Relaxed) && !self.wanted.swap(true, Ordering::SeqCst) {
+            self.call.notify_one();
+        }
+    }
+
+    /// Ends when a look is wanted. For one listener; cancel safe.
+    pub async fn wanted(&self) {
+        self.call.notified().await;
+    }
+
+    /// A receiver that sees the number of each finished look (`changed().await` is cancel safe).
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.finished.subscribe()
+    }
+
+    fn samples(&self) -> MutexGuard<'_, VecDeque<Sample>> {
+        // Nothing under this lock can panic half-way.
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The gauges of all nodes, by number.
+#[derive(Debug, Default)]
+pub struct Gauges(ArcSwap<Vec<Arc<Gauge>>>);
+
+impl Gauges {
+    /// The gauge of a node; made when there is none yet.
+    pub fn of(&self, node: NodeId) -> Arc<Gauge> {
+        let at = usize::from(node.0);
+        if let Some(gauge) = self.0.load().get(at) {
+            return gauge.clone();
+        }
+        self.0.rcu(|gauges| {
+            let mut more = Vec::clone(gauges);
+            more.resize_with((at + 1).max(more.len()), Arc::default);
+            more
+        });
+        self.0.load()[at].clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flushed(lsn: u64) -> Position {
+        Position { primary: true, timeline: Timeline(1), lsn: Lsn(lsn) }
+    }
+
+    fn replayed(lsn: u64) -> Position {
+        Position { primary: false, timeline: Timeline(0), lsn: Lsn(lsn) }
+    }
+
+    #[test]
+    fn only_a_look_begun_later_covers_a_moment() {
+        let gauge = Gauge::default();
+        let under_way = gauge.begin();
+        let moment = gauge.now();
+        gauge.finish(under_way, flushed(10));
+        assert_eq!(gauge.flushed_after(moment, Timeline(1)), None);
+        for lsn in [20, 30] {
+            let number = gauge.begin();
+            gauge.finish(number, flushed(lsn));
+        }
+        assert_eq!(gauge.flushed_after(moment, Timeline(1)), Some(Lsn(20)));
+        assert_eq!(gauge.flushed_after(moment, Timeline(2)), None);
+        assert_eq!(gauge.replayed_after(moment), None);
+    }
+
+    #[test]
+    fn a_lost_connection_voids_all_looks() {
+        let gauge = Gauge::default();
+        let number = gauge.begin();
+        gauge.finish(number, replayed(7));
+        assert_eq!(gauge.replayed().map(|sample| sample.position.lsn), Some(Lsn(7)));
+        gauge.interrupt();
+        assert_eq!(gauge.replayed(), None);
+        assert!(!gauge.is_unbroken_since(Moment(number)));
+        assert!(gauge.is_unbroken_since(gauge.now()));
+    }
+
+    #[test]
+    fn a_promoted_node_forgets_what_it_replayed() {
+        let gauge = Gauge::default();
+        let number = gauge.begin();
+        gauge.finish(number, replayed(7));
+        let number = gauge.begin();
+        gauge.finish(number, flushed(9));
+        assert_eq!((gauge.replayed(), gauge.replayed_after(Moment(0))), (None, None));
+        assert_eq!(gauge.flushed_after(Moment(0), Timeline(1)), Some(Lsn(9)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_errs_on_the_safe_side() {
+        let gauge = Gauge::default();
+        for lsn in 1..=200 {
+            let number = gauge.begin();
+            gauge.finish(number, flushed(lsn));
+        }
+        assert_eq!(gauge.samples().len(), REMEMBERED);
+        assert_eq!(gauge.flushed_after(Moment(0), Timeline(1)), Some(Lsn(200 - REMEMBERED as u64 + 1)));
+    }
+
+    #[test]
+    fn a_call_is_heard_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let gauge = Gauge::default();
+            gauge.want();
+            gauge.want();
+            gauge.wanted().await;
+            gauge.begin();
+            gauge.want();
+            gauge.wanted().await;
+        });
+    }
+
+    #[test]
+    fn gauges_are_made_when_they_are_asked_for() {
+        let gauges = Gauges::default();
+        let third = gauges.of(NodeId(3));
+        third.begin();
+        assert_eq!(gauges.of(NodeId(3)).now(), Moment(1));
+        assert_eq!(gauges.of(NodeId(0)).now(), Moment(0));
+        assert!(Arc::ptr_eq(&third, &gauges.of(NodeId(3))));
+    }
+}
