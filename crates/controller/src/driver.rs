@@ -7,6 +7,7 @@ use crate::handle::{Command, Handle, Request};
 use crate::ledger::Ledger;
 use crate::memory;
 use crate::probe::Probe;
+use crate::sampler::Sampler;
 use crate::settings::{Login, NodeSettings, Settings};
 use crate::view::View;
 use crate::watcher::{Order, Watcher};
@@ -17,6 +18,7 @@ use pgherd_failover::observation::Observation;
 use pgherd_failover::state::{Memory, State};
 use pgherd_failover::step::step;
 use pgherd_topology::cell::Cell;
+use pgherd_topology::gauge::Gauges;
 use pgherd_topology::node::{Address, NodeId};
 use std::collections::BTreeMap;
 use std::io;
@@ -44,7 +46,8 @@ pub struct Driver {
     /// How to log in, by name; discovered nodes use `login`.
     logins: BTreeMap<Arc<str>, Login>,
     login: Login,
-    watchers: BTreeMap<NodeId, Watcher>,
+    watchers: BTreeMap<NodeId, (Watcher, Sampler)>,
+    gauges: Arc<Gauges>,
     hinted: BTreeMap<NodeId, Duration>,
     seen: mpsc::Sender<Observation>,
     sights: mpsc::Receiver<Observation>,
@@ -62,13 +65,14 @@ enum Next {
     Command(Command),
 }
 
-/// A controller for these settings that will publish into `cell`. It does nothing before [`Driver::run`].
+/// A controller for these settings that will publish into `cell`, and read `gauges` when sessions want them read. It does nothing before [`Driver::run`].
 ///
 /// # Errors
 /// When `state_dir` cannot be used or holds a damaged memory.
 pub fn new(
     settings: Settings,
     cell: Arc<Cell>,
+    gauges: Arc<Gauges>,
     connector: Arc<dyn Connector>,
 ) -> io::Result<(Handle, Driver)> {
     let clock = Clock::start();
@@ -93,6 +97,7 @@ pub fn new(
         logins,
         login: settings.login,
         watchers: BTreeMap::new(),
+        gauges,
         hinted: BTreeMap::new(),
         seen,
         sights,
@@ -249,7 +254,7 @@ impl Driver {
             }
             Action::Probe { node, at } => {
                 let limit = self.state.policy().health_check_timeout;
-                if let Some(watcher) = self.watchers.get(&node) {
+                if let Some((watcher, _)) = self.watchers.get(&node) {
                     watcher.order(Order { at, limit });
                 }
             }
@@ -260,9 +265,13 @@ impl Driver {
         let limit = self.state.policy().health_check_timeout;
         let login = self.logins.get(name).unwrap_or(&self.login).clone();
         let target = Target { address, login, statement_timeout: limit };
+        // The old one voids what it found before the new one finds anything.
+        self.watchers.remove(&node);
+        let sampler = Sampler::start(self.gauges.of(node), target.clone(), self.connector.clone(), limit);
         let probe = Probe::new(node, target, self.connector.clone(), self.clock);
         let first = Order { at: self.clock.now(), limit };
-        self.watchers.insert(node, Watcher::start(probe, first, self.clock, self.seen.clone()));
+        let watcher = Watcher::start(probe, first, self.clock, self.seen.clone());
+        self.watchers.insert(node, (watcher, sampler));
     }
 
     /// A node whose address may have changed is looked at where it is now.

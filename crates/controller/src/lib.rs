@@ -13,6 +13,7 @@ pub mod handle;
 pub mod ledger;
 pub mod memory;
 pub mod probe;
+pub mod sampler;
 pub mod secure;
 pub mod settings;
 pub mod view;

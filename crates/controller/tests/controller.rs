@@ -61,7 +61,7 @@ fn run_with(
 ) -> Running {
     let cell = Arc::new(Cell::default());
     let settings = Settings { nodes, login: login(), policy, state_dir };
-    let (handle, driver) = driver::new(settings, cell.clone(), connector).expect("it starts");
+    let (handle, driver) = driver::new(settings, cell.clone(), Arc::default(), connector).expect("it starts");
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(driver.run(async move {
         let _ = stopped.await;

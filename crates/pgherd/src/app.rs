@@ -131,14 +131,20 @@ fn build(
     let keeper = Arc::new(Keeper::new(settings.clone())?);
     let encryption = plan::Encryption::default();
     encryption.read(&settings)?;
-    let (controller, driver) =
-        pgherd_controller::driver::new(plan::controller(&settings), cell.clone(), encryption.connector())
-            .map_err(|error| StartError::Io("state_dir".into(), error))?;
+    let gauges = Arc::new(pgherd_topology::gauge::Gauges::default());
+    let (controller, driver) = pgherd_controller::driver::new(
+        plan::controller(&settings),
+        cell.clone(),
+        gauges.clone(),
+        encryption.connector(),
+    )
+    .map_err(|error| StartError::Io("state_dir".into(), error))?;
     let workers = workers::start(settings.server.workers, &registry)
         .map_err(|error| StartError::Io("worker threads".into(), error))?;
     let hints = controller.clone();
     let common = Common::new(
         workers.iter().map(|worker| worker.runtime.clone()).collect(),
+        gauges,
         Box::new(move |node, hint| {
             hints.hint(
                 node,

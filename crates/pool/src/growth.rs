@@ -74,8 +74,15 @@ impl<B: Baggage> Pool<B> {
                 let now = self.common.clock.now();
                 let number = self.common.last.fetch_add(1, Ordering::Relaxed) + 1;
                 let (target, node) = (shape.target.clone(), self.key.node);
-                let identity =
-                    Arc::new(Identity { number, node, epoch, target, pid: made.pid, secret: made.secret });
+                let identity = Arc::new(Identity {
+                    number,
+                    node,
+                    epoch,
+                    opened: self.common.gauges.of(node).opened(),
+                    target,
+                    pid: made.pid,
+                    secret: made.secret,
+                });
                 self.common.identities.lock().insert(number, identity.clone());
                 self.release(Box::new(Server {
                     transport: made.transport,

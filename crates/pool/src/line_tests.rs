@@ -38,6 +38,7 @@ fn server() -> Box<Server<Nothing>> {
         number: 1,
         node: NodeId(0),
         epoch: 1,
+        opened: Default::default(),
         target: Arc::new(target),
         pid: 1,
         secret: Box::default(),

@@ -8,6 +8,7 @@ use crate::shape::Shape;
 use crate::shelf::Shelf;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use pgherd_topology::gauge::Gauges;
 use pgherd_topology::node::NodeId;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,6 +67,8 @@ pub struct Common {
     pub identities: Mutex<HashMap<u64, Arc<Identity>>>,
     /// One runtime per home, where connects are made.
     pub homes: Vec<Handle>,
+    /// How far the nodes' logs were, for those who must not read what is too old.
+    pub gauges: Arc<Gauges>,
     /// Number of the connection made last.
     pub last: AtomicU64,
     /// Tells the control plane.
@@ -74,11 +77,16 @@ pub struct Common {
 
 impl Common {
     /// Things to share for pools whose connections live on these runtimes, one per home.
-    pub fn new(homes: Vec<Handle>, hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>) -> Common {
+    pub fn new(
+        homes: Vec<Handle>,
+        gauges: Arc<Gauges>,
+        hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>,
+    ) -> Common {
         Common {
             clock: CoarseClock::default(),
             identities: Mutex::default(),
             homes,
+            gauges,
             last: AtomicU64::new(0),
             hint,
         }

@@ -3,6 +3,7 @@
 use crate::budget::Permit;
 use crate::connect::Target;
 use pgherd_net::transport::Transport;
+use pgherd_topology::gauge::Moment;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -27,6 +28,8 @@ pub struct Identity {
     pub node: pgherd_topology::node::NodeId,
     /// Epoch of the snapshot under which it was opened.
     pub epoch: u64,
+    /// Its node's moment when it was ready for queries.
+    pub opened: Moment,
     /// Where it was connected to.
     pub target: Arc<Target>,
     /// Its process id.

@@ -102,6 +102,7 @@ impl Gauge {
     pub fn interrupt(&self) {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         self.born.store(number, Ordering::SeqCst);
+        self.wanted.store(false, Ordering::SeqCst);
         self.samples().clear();
     }
 

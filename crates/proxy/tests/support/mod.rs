@@ -177,7 +177,7 @@ impl Stage {
         let hints = Arc::new(Mutex::new(Vec::new()));
         let heard = hints.clone();
         let homes = vec![tokio::runtime::Handle::current()];
-        let common = Common::new(homes, Box::new(move |_, hint| heard.lock().push(hint)));
+        let common = Common::new(homes, Arc::default(), Box::new(move |_, hint| heard.lock().push(hint)));
         let pools = Pools::new(cell.clone(), keeper.clone(), common, 1000);
         let secrets = Mutex::new(random.fork());
         let fill = move |bytes: &mut [u8]| bytes.fill_with(|| secrets.lock().next() as u8);
