@@ -35,7 +35,7 @@ fn chooser(name: &'static str, routing: Routing) -> Case {
     let mut random = 1_u64;
     Case::hot(name, move || {
         random = random.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
-        let decision = choose(black_box(&snapshot), black_box(&intent), &policy, random);
+        let decision = choose(black_box(&snapshot), black_box(&intent), &policy, random, |_| true);
         assert!(matches!(decision, Decision::Node { .. }), "no node was chosen");
     })
 }

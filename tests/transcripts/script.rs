@@ -9,7 +9,7 @@
 //! C> messages                from the client          S> messages     from its server
 //! ->S messages               all that went to the server since the last such line
 //! ->C messages               all that went to the client since the last such line
-//! need server [read_only] [lone]
+//! need server [read_only | read_write] [serializable | other_level] [lone]
 //! attach NAME [read_only] [replica]   `replica`: the request is kept for a rewind
 //! free                       the server is of no more use, and goes back
 //! goodbye | broken WHY | pin WORD | no pin | status I|T|E | stake WORD | fatal
@@ -119,7 +119,11 @@ fn step(words: &[Word]) -> Result<Step, String> {
         "limits" => Step::Limits(number(1)?, if bare.len() > 2 { number(2)? } else { 100 }),
         "session_mode" => Step::SessionMode,
         "session" => Step::Session(number(1)? as u64),
-        "need" => Step::Need(Demand { read_only: has("read_only"), lone: has("lone") }),
+        "need" => Step::Need(Demand {
+            read_only: has("read_only").then_some(true).or(has("read_write").then_some(false)),
+            serializable: has("serializable").then_some(true).or(has("other_level").then_some(false)),
+            lone: has("lone"),
+        }),
         "attach" => Step::Attach { name: word(1)?, read_only: has("read_only"), replica: has("replica") },
         "free" => Step::Free,
         "goodbye" => Step::Goodbye,

@@ -48,6 +48,7 @@ pub fn unserved(why: &Unserved) -> Report {
                 Want::Topology => "the cluster's topology is not known yet",
                 Want::Primary => "no primary is available",
                 Want::Replica => "no replica is eligible",
+                Want::Fresh => "no replica is fresh enough",
             };
             Report::new(Severity::Error, code::CANNOT_CONNECT_NOW, message)
                 .detail(format!("The request waited {} (hold_timeout); the control plane's phase is {phase}.", seconds(*waited)))

@@ -2,18 +2,18 @@
 
 use crate::card::{Bell, Doing};
 use crate::session::{End, Session};
-use pgherd_session::step::{Demand, Halt};
+use pgherd_session::step::Halt;
 use pgherd_wire::backend::Status;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 impl Session {
-    /// Waits for a request that needs a server; answers by itself what needs none. Cancel safe, although nobody cancels it.
-    pub(crate) async fn listen(&mut self) -> Result<Demand, End> {
+    /// Waits for a request that needs a server, and knows then what it wants; answers by itself what needs none. Cancel safe, although nobody cancels it.
+    pub(crate) async fn listen(&mut self) -> Result<(), End> {
         poll_fn(|cx| self.poll_listen(cx)).await
     }
 
-    fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<Result<Demand, End>> {
+    fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         loop {
             if let Some(end) = self.heed_bells(false) {
                 return Poll::Ready(Err(end));
@@ -24,7 +24,11 @@ impl Session {
                 .is_some_and(|desk| desk.up.undecided() > 0 && desk.up.undecided() >= self.want_up)
             {
                 match self.think_up() {
-                    Ok(Halt::Server(demand)) => return Poll::Ready(Ok(demand)),
+                    Ok(Halt::Server(demand)) if self.consider(demand) => return Poll::Ready(Ok(())),
+                    Ok(Halt::Server(_)) => {
+                        // More of it must come before it can be read.
+                        self.want_up = self.desk.as_ref().map_or(0, |desk| desk.up.undecided()) + 1;
+                    }
                     Ok(Halt::Goodbye) => return Poll::Ready(Err(End::Left)),
                     Ok(Halt::More(_)) => {}
                     Err(broken) => return Poll::Ready(Err(End::Told(crate::answer::broken(&broken)))),

@@ -7,6 +7,8 @@ use crate::desk::Port;
 use crate::listen::MAX_UNREAD;
 use crate::session::{End, Fate, Session};
 use crate::terms::Mode;
+use crate::wait::MAX_READ_AHEAD;
+use pgherd_route::intent::Routing;
 use pgherd_session::step::{Halt, Stake};
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::HEADER_LEN;
@@ -41,9 +43,10 @@ impl Session {
                 Ok(moved) => moved,
                 Err(fate) => return Poll::Ready(fate),
             };
-            if self.is_done() {
+            if self.is_done(held) {
                 return Poll::Ready(Fate::Free);
             }
+            self.note_pinned_write(held);
             if let Some(end) = self.poll_say(cx) {
                 return Poll::Ready(Fate::Over(end));
             }
@@ -53,7 +56,7 @@ impl Session {
                 Ok(up) => moved |= up,
                 Err(fate) => return Poll::Ready(fate),
             }
-            if self.is_done() {
+            if self.is_done(held) {
                 return Poll::Ready(Fate::Free);
             }
             if !moved {
@@ -66,7 +69,11 @@ impl Session {
     }
 
     /// The server is free and nothing of the client's is on its way to it.
-    fn is_done(&self) -> bool {
+    fn is_done(&mut self, held: &Held) -> bool {
+        if held.replica && self.terms.routing == Routing::Any && self.machine.pin().is_some() {
+            // No session must stay on a node that was chosen for one unit.
+            self.machine.shed_pin();
+        }
         let desk = self.desk.as_ref();
         self.machine.is_free() && desk.is_none_or(|desk| !desk.up.has_output() && desk.down.undecided() == 0)
     }
@@ -103,6 +110,14 @@ impl Session {
             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(Fate::Lost),
             Poll::Ready(Ok(_)) => {}
         }
+        if self.chance {
+            if let Some(fate) = self.look_ahead() {
+                return Err(fate);
+            }
+            if self.chance {
+                return Ok(true);
+            }
+        }
         let Some(desk) = self.desk.as_mut() else { return Ok(false) };
         let (bytes, plan) = desk.down.parts();
         match self.machine.server(bytes, &mut Port(plan)) {
@@ -137,7 +152,18 @@ impl Session {
             let waits = !self.machine.owes_nothing() && !self.machine.is_copying_in();
             return if waits { Ok(false) } else { Err(Fate::Over(End::Left)) };
         }
+        if self.machine.has_its_turn() {
+            if let Some(fate) = self.think_on() {
+                return Err(fate);
+            }
+            self.push_up(cx, held)?;
+            return Ok(true);
+        }
+        let waits = self.machine.is_waiting_its_turn();
         let Some(desk) = self.desk.as_mut() else { return Ok(false) };
+        if waits && desk.up.undecided() >= MAX_READ_AHEAD {
+            return Ok(false);
+        }
         if desk.down.output() >= MAX_UNREAD {
             // What the client does not read piles up, answers of our own above all: it must read before it is heard. Its reading wakes us.
             return Ok(false);
@@ -148,16 +174,24 @@ impl Session {
             Poll::Ready(Err(error)) => return Err(Fate::Over(End::Gone(error.kind()))),
             Poll::Ready(Ok(_)) => {}
         }
-        if desk.up.undecided() >= want {
-            match self.think_up() {
-                Ok(Halt::Goodbye) => self.leaving = true,
-                // A machine that holds a server asks for none; it waits for its turn.
-                Ok(Halt::More(_) | Halt::Server(_)) => {}
-                Err(broken) => return Err(Fate::Over(End::Told(answer::broken(&broken)))),
-            }
+        if desk.up.undecided() >= want
+            && let Some(fate) = self.think_on()
+        {
+            return Err(fate);
         }
         self.push_up(cx, held)?;
         Ok(true)
+    }
+
+    /// Shows the machine what else the client sent.
+    fn think_on(&mut self) -> Option<Fate> {
+        match self.think_up() {
+            Ok(Halt::Goodbye) => self.leaving = true,
+            // A machine that holds a server asks for none; it waits for its turn.
+            Ok(Halt::More(_) | Halt::Server(_)) => {}
+            Err(broken) => return Some(Fate::Over(End::Told(answer::broken(&broken)))),
+        }
+        None
     }
 
     fn push_up(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<(), Fate> {

@@ -5,11 +5,15 @@ use crate::card::{Bell, Card, Doing};
 use crate::cards::Entry;
 use crate::checkout::Held;
 use crate::desk::{Desk, Port};
+use crate::manner::Manner;
 use crate::shared::{Carried, Shared, Worker};
 use crate::terms::Terms;
+use crate::wish::Wish;
+use crate::written::Written;
 use pgherd_net::transport::Transport;
 use pgherd_pool::line::Slot;
 use pgherd_pool::pool::Pool;
+use pgherd_route::floor::Floors;
 use pgherd_session::machine::Machine;
 use pgherd_session::step::{Broken, Halt};
 use pgherd_topology::node::NodeId;
@@ -36,6 +40,8 @@ pub(crate) enum Fate {
     Free,
     /// The server is lost.
     Lost,
+    /// A replica refused it, for a reason of its own: the primary may not.
+    Refused([u8; 5]),
     /// The session ends.
     Over(End),
 }
@@ -59,6 +65,16 @@ pub struct Session {
     /// A node that has just failed this request.
     pub(crate) avoid: Option<NodeId>,
     pub(crate) reruns: u32,
+    /// What the unit at the front wants.
+    pub(crate) wish: Wish,
+    /// What the session's settings say about its reads.
+    pub(crate) manner: Manner,
+    /// What the session must not read older than.
+    pub(crate) floors: Floors,
+    /// The last write of anybody to the same database.
+    pub(crate) written: Arc<Written>,
+    /// The answer of a replica is looked at before it is passed on.
+    pub(crate) chance: bool,
     /// Terminate was seen behind requests that are not answered yet: they are answered first, as PostgreSQL does, and nothing more is read.
     pub(crate) leaving: bool,
     pub(crate) waker: Option<std::task::Waker>,
@@ -98,11 +114,10 @@ impl Session {
     /// From door to goodbye.
     pub async fn run(&mut self) -> End {
         loop {
-            let demand = match self.listen().await {
-                Ok(demand) => demand,
-                Err(end) => return end,
-            };
-            let mut held = match self.checkout(demand).await {
+            if let Err(end) = self.listen().await {
+                return end;
+            }
+            let mut held = match self.checkout().await {
                 Ok(Some(held)) => held,
                 // The request was answered without a server.
                 Ok(None) => continue,
@@ -115,6 +130,7 @@ impl Session {
                         return end;
                     }
                 }
+                Fate::Refused(state) => self.run_again(held, state),
                 Fate::Over(end) => {
                     self.abandon(held);
                     return end;
@@ -154,7 +170,8 @@ impl Session {
     pub(crate) fn release(&mut self, held: Held) {
         let cancelled = self.card().let_go();
         self.card().does(Doing::Idle, self.shared.now());
-        (self.avoid, self.reruns) = (None, 0);
+        self.forget_request();
+        self.note_floors(held.node, held.replica);
         if let Some(desk) = self.desk.as_mut() {
             desk.up.forget_kept();
         }
@@ -164,6 +181,12 @@ impl Session {
             return pool.forget(server);
         }
         pool.release(server);
+    }
+
+    /// What was tried for the last request does not matter for the next.
+    pub(crate) fn forget_request(&mut self) {
+        (self.avoid, self.reruns) = (None, 0);
+        (self.wish.refused, self.wish.stale) = (false, false);
     }
 
     /// A server that failed outside the relay.
@@ -181,6 +204,7 @@ impl Session {
         let sent_all = !self.machine.is_mid_request() && desk.is_none_or(|desk| !desk.up.has_output());
         let heard_all = desk.is_none_or(|desk| desk.down.undecided() == 0);
         let cancelled = self.card().let_go();
+        self.note_floors(held.node, held.replica);
         let (mut server, pool) = held.give();
         if between && sent_all && heard_all && !cancelled {
             server.baggage.0 = self.machine.detach();

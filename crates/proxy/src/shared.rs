@@ -3,6 +3,7 @@
 use crate::cards::Cards;
 use crate::desk::Desks;
 use crate::terms::Steward;
+use crate::written::Written;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use pgherd_metrics::counter::Counter;
@@ -49,6 +50,8 @@ pub struct WorkerCounters {
     pub goodbyes: Arc<Counter>,
     /// Requests shown again to another server after the first was lost.
     pub reruns: Arc<Counter>,
+    /// Requests run again on the primary after a replica refused them.
+    pub refusals: Arc<Counter>,
     /// Servers lost in a session's hands.
     pub lost: Arc<Counter>,
     /// Cancel requests delivered to a server.
@@ -77,6 +80,11 @@ impl WorkerCounters {
                 "Requests run again on another server after theirs was lost.",
                 &[],
             ),
+            refusals: registry.counter(
+                "pgherd_replica_refusals_total",
+                "Reads run again on the primary after a replica refused them.",
+                &[],
+            ),
             lost: registry.counter(
                 "pgherd_servers_lost_total",
                 "Server connections that died while a session used them.",
@@ -101,6 +109,9 @@ pub struct Worker {
 /// Startup settings that a server has accepted, with what it reported for them; see `welcome`.
 pub(crate) type Welcomes = HashMap<(Arc<str>, Arc<str>, u64), Arc<Parameters>>;
 
+/// Databases whose last write is remembered while nobody uses them.
+const MAX_WRITTEN: usize = 1024;
+
 /// Fills bytes with what nobody can guess.
 pub type Random = Box<dyn Fn(&mut [u8]) + Send + Sync>;
 
@@ -121,6 +132,7 @@ pub struct Shared {
     /// Makes secrets.
     pub random: Random,
     pub(crate) welcomes: Mutex<Welcomes>,
+    written: Mutex<HashMap<Arc<str>, Arc<Written>>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -146,12 +158,26 @@ impl Shared {
             steward: RwLock::new(steward),
             random,
             welcomes: Mutex::default(),
+            written: Mutex::default(),
         })
     }
 
     /// One worker's own things.
     pub fn worker(home: usize, registry: &Registry) -> Arc<Worker> {
         Arc::new(Worker { home, desks: Desks::default(), counters: WorkerCounters::new(registry) })
+    }
+
+    /// The last write to a database by anybody.
+    pub(crate) fn written(&self, database: &Arc<str>) -> Arc<Written> {
+        let mut written = self.written.lock();
+        if let Some(known) = written.get(database) {
+            return known.clone();
+        }
+        if written.len() >= MAX_WRITTEN {
+            // Those that nobody uses just now; a database that comes back counts as written to.
+            written.retain(|_, written| Arc::strong_count(written) > 1);
+        }
+        written.entry(database.clone()).or_default().clone()
     }
 
     /// New settings.

@@ -1,5 +1,6 @@
 //! What was agreed with a client when it came in: which pools it uses, how, and under which limits.
 
+use pgherd_route::floor::Consistency;
 use pgherd_route::intent::{Preference, Routing};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,14 @@ pub struct Terms {
     pub routing: Routing,
     /// Read preference, when it is not the default.
     pub preference: Option<Preference>,
+    /// How fresh reads must be, when the session does not say.
+    pub consistency: Consistency,
+    /// What was read once does not disappear again.
+    pub monotonic: bool,
+    /// Time a read waits for a fresh replica before it goes to the primary.
+    pub fresh_wait: Duration,
+    /// What a replica refuses is run again on the primary.
+    pub rerun: bool,
     /// When a server is given back.
     pub mode: Mode,
     /// Limits in time.

@@ -2,12 +2,12 @@
 
 use crate::answer;
 use crate::session::{End, Session};
+use crate::wish::Wish;
 use bytes::BytesMut;
 use pgherd_pool::exchange::{Failed, Parameters, simple};
 use pgherd_route::intent::Routing;
 use pgherd_session::params::{Settings, Value};
 use pgherd_session::server::ServerState;
-use pgherd_session::step::Demand;
 use pgherd_wire::backend::{Fields, Status};
 use pgherd_wire::write::{self, Report, Severity};
 use std::sync::Arc;
@@ -67,7 +67,8 @@ impl Session {
 
     /// Applies the settings on a server and reads what it reports.
     async fn prove(&mut self, settings: &Settings) -> Result<Parameters, End> {
-        let mut held = match self.acquire(Demand::default()).await? {
+        self.wish = Wish::default();
+        let mut held = match self.acquire().await? {
             Ok(held) => held,
             Err(why) => {
                 let mut report = answer::unserved(&why);

@@ -39,6 +39,10 @@ pub enum Reason {
     PrimaryPreferred,
     /// No replica is eligible, the preference allows the primary.
     NoReplica,
+    /// Replicas are eligible, but none is known to have what the session must not miss.
+    NotFresh,
+    /// A replica refused the statement.
+    Rerun,
     /// A replica, drawn by weight.
     Weight,
     /// A replica of our own region, drawn by weight.
@@ -51,10 +55,12 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for registering one counter each.
-    pub const ALL: [Reason; 7] = [
+    pub const ALL: [Reason; 9] = [
         Reason::Primary,
         Reason::PrimaryPreferred,
         Reason::NoReplica,
+        Reason::NotFresh,
+        Reason::Rerun,
         Reason::Weight,
         Reason::Region,
         Reason::Nearest,
@@ -67,6 +73,8 @@ impl Reason {
             Reason::Primary => "primary",
             Reason::PrimaryPreferred => "primary_preferred",
             Reason::NoReplica => "no_replica",
+            Reason::NotFresh => "not_fresh",
+            Reason::Rerun => "rerun",
             Reason::Weight => "weight",
             Reason::Region => "region",
             Reason::Nearest => "nearest",
@@ -84,6 +92,8 @@ pub enum Want {
     Primary,
     /// No replica is eligible now and the preference excludes the primary, or there is none either.
     Replica,
+    /// Replicas are eligible, but none is known to have what the session must not miss, and the primary is excluded or away.
+    Fresh,
 }
 
 impl Want {
@@ -93,6 +103,7 @@ impl Want {
             Want::Topology => "topology",
             Want::Primary => "primary",
             Want::Replica => "replica",
+            Want::Fresh => "fresh_replica",
         }
     }
 }
@@ -139,14 +150,20 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
-/// Chooses a node. `random` decides among equals and should be uniform over all of `u64`.
+/// Chooses a node. `random` decides among equals and should be uniform over all of `u64`; `fresh` says whether a replica has what the session must not miss.
 ///
 /// Two passes over the nodes at most, no allocation.
-pub fn choose(snapshot: &Snapshot, intent: &Intent, policy: &Policy, random: u64) -> Decision {
+pub fn choose(
+    snapshot: &Snapshot,
+    intent: &Intent,
+    policy: &Policy,
+    random: u64,
+    fresh: impl Fn(NodeId) -> bool,
+) -> Decision {
     if snapshot.epoch == 0 {
         return Decision::Wait(Want::Topology);
     }
-    let cluster = View { snapshot, intent, policy, random };
+    let cluster = View { snapshot, intent, policy, random, fresh };
     match intent.routing {
         Routing::Primary => cluster.primary(Reason::Primary).unwrap_or(Decision::Wait(Want::Primary)),
         Routing::Replicas if intent.class == Class::Write => Decision::Refuse(Refusal::WriteOnReplicas),
@@ -165,14 +182,15 @@ pub fn choose(snapshot: &Snapshot, intent: &Intent, policy: &Policy, random: u64
     }
 }
 
-struct View<'a> {
+struct View<'a, F> {
     snapshot: &'a Snapshot,
     intent: &'a Intent,
     policy: &'a Policy,
     random: u64,
+    fresh: F,
 }
 
-impl View<'_> {
+impl<F: Fn(NodeId) -> bool> View<'_, F> {
     /// Statements that are classified as reads may always leave; transactions only if the settings let them.
     fn may_split(&self) -> bool {
         self.intent.class == Class::Read || self.policy.split_read_only
@@ -187,16 +205,25 @@ impl View<'_> {
                 .primary(Reason::PrimaryPreferred)
                 .or_else(|| self.replica(Some(Reason::NoPrimary)))
                 .unwrap_or(Decision::Wait(Want::Primary)),
-            Preference::Replica => self.replica(None).unwrap_or(Decision::Wait(Want::Replica)),
-            Preference::ReplicaPreferred => self
-                .replica(None)
-                .or_else(|| self.primary(Reason::NoReplica))
-                .unwrap_or(Decision::Wait(Want::Replica)),
-            Preference::Nearest => self
-                .nearest()
-                .or_else(|| self.primary(Reason::NoReplica))
-                .unwrap_or(Decision::Wait(Want::Replica)),
+            Preference::Replica => self.replica(None).unwrap_or_else(|| self.no_replica()),
+            Preference::ReplicaPreferred => self.replica(None).unwrap_or_else(|| self.stand_in()),
+            Preference::Nearest => self.nearest().unwrap_or_else(|| self.stand_in()),
         }
+    }
+
+    /// No replica will do: the primary, if there is one.
+    fn stand_in(&self) -> Decision {
+        let reason = if self.are_all_stale() { Reason::NotFresh } else { Reason::NoReplica };
+        self.primary(reason).unwrap_or_else(|| self.no_replica())
+    }
+
+    fn no_replica(&self) -> Decision {
+        Decision::Wait(if self.are_all_stale() { Want::Fresh } else { Want::Replica })
+    }
+
+    /// Replicas would be eligible if they were fresh.
+    fn are_all_stale(&self) -> bool {
+        self.eligible().any(|node| self.snapshot.primary != Some(node.id))
     }
 
     fn primary(&self, reason: Reason) -> Option<Decision> {
@@ -234,8 +261,12 @@ impl View<'_> {
         Some(self.decide(node, Reason::Nearest))
     }
 
-    /// All nodes that may be read from, the routed primary among them.
+    /// All nodes that may be read from, the routed primary among them, and that have what is to be read.
     fn readable(&self) -> impl Iterator<Item = &Node> {
+        self.eligible().filter(|node| self.snapshot.primary == Some(node.id) || (self.fresh)(node.id))
+    }
+
+    fn eligible(&self) -> impl Iterator<Item = &Node> {
         self.snapshot
             .nodes
             .iter()

@@ -49,7 +49,7 @@ fn intent(routing: Routing) -> Intent {
 fn all_draws(snapshot: &Snapshot, intent: &Intent, policy: &Policy) -> Vec<Decision> {
     let mut seen = Vec::new();
     for step in 0..64u64 {
-        let decision = choose(snapshot, intent, policy, step << 58);
+        let decision = choose(snapshot, intent, policy, step << 58, |_| true);
         if !seen.contains(&decision) {
             seen.push(decision);
         }
@@ -60,7 +60,7 @@ fn all_draws(snapshot: &Snapshot, intent: &Intent, policy: &Policy) -> Vec<Decis
 #[test]
 fn before_the_first_snapshot_everybody_waits() {
     for routing in [Routing::Primary, Routing::Replicas, Routing::Any] {
-        let decision = choose(&Snapshot::default(), &intent(routing), &Policy::default(), 0);
+        let decision = choose(&Snapshot::default(), &intent(routing), &Policy::default(), 0, |_| true);
         assert_eq!(decision, Decision::Wait(Want::Topology));
     }
 }
@@ -73,8 +73,8 @@ fn the_primary_port_knows_only_the_primary() {
     for preference in Preference::ALL.map(Some).into_iter().chain([None]) {
         for class in [Class::Read, Class::Write, Class::Session, Class::Unknown] {
             let wish = Intent { preference, class, read_only: true, ..intent(Routing::Primary) };
-            assert_eq!(choose(&with, &wish, &policy, u64::MAX), to(0, Reason::Primary, false));
-            assert_eq!(choose(&without, &wish, &policy, 0), Decision::Wait(Want::Primary));
+            assert_eq!(choose(&with, &wish, &policy, u64::MAX, |_| true), to(0, Reason::Primary, false));
+            assert_eq!(choose(&without, &wish, &policy, 0, |_| true), Decision::Wait(Want::Primary));
         }
     }
 }
@@ -88,13 +88,17 @@ fn the_replica_port_when_nobody_asked_for_anything() {
         let policy = Policy { default_preference, ..Policy::default() };
         let first = if default_preference == Preference::Nearest { Reason::Nearest } else { Reason::Weight };
         let wish = intent(Routing::Replicas);
-        assert_eq!(choose(&healthy, &wish, &policy, 7), to(1, first, true), "{default_preference:?}");
+        assert_eq!(
+            choose(&healthy, &wish, &policy, 7, |_| true),
+            to(1, first, true),
+            "{default_preference:?}"
+        );
         let expected = match default_preference {
             Preference::Replica => Decision::Wait(Want::Replica),
             _ => to(0, Reason::NoReplica, true),
         };
-        assert_eq!(choose(&no_replica, &wish, &policy, 7), expected, "{default_preference:?}");
-        assert_eq!(choose(&nothing, &wish, &policy, 7), Decision::Wait(Want::Replica));
+        assert_eq!(choose(&no_replica, &wish, &policy, 7, |_| true), expected, "{default_preference:?}");
+        assert_eq!(choose(&nothing, &wish, &policy, 7, |_| true), Decision::Wait(Want::Replica));
     }
 }
 
@@ -112,10 +116,10 @@ fn a_session_may_ask_on_the_replica_port() {
         (&orphaned, Preference::PrimaryPreferred, to(1, Reason::NoPrimary, true)),
         (&orphaned, Preference::ReplicaPreferred, to(1, Reason::Weight, true)),
     ] {
-        assert_eq!(choose(snapshot, &ask(preference), &policy, 3), expected, "{preference:?}");
+        assert_eq!(choose(snapshot, &ask(preference), &policy, 3, |_| true), expected, "{preference:?}");
     }
     let write = Intent { class: Class::Write, ..intent(Routing::Replicas) };
-    assert_eq!(choose(&healthy, &write, &policy, 0), Decision::Refuse(Refusal::WriteOnReplicas));
+    assert_eq!(choose(&healthy, &write, &policy, 0, |_| true), Decision::Refuse(Refusal::WriteOnReplicas));
 }
 
 #[test]
@@ -134,14 +138,18 @@ fn the_any_port_lets_only_read_only_transactions_go() {
         (&orphaned, read_only, to(1, Reason::Weight, false)),
         (&orphaned, serializable, Decision::Wait(Want::Primary)),
     ] {
-        assert_eq!(choose(snapshot, &wish, &policy, 3), expected, "{wish:?}");
+        assert_eq!(choose(snapshot, &wish, &policy, 3, |_| true), expected, "{wish:?}");
     }
     let primary = Policy { default_preference: Preference::Primary, ..Policy::default() };
-    assert_eq!(choose(&healthy, &read_only, &primary, 3), to(0, Reason::PrimaryPreferred, false));
+    assert_eq!(choose(&healthy, &read_only, &primary, 3, |_| true), to(0, Reason::PrimaryPreferred, false));
     let whole = Policy { split_read_only: false, ..Policy::default() };
-    assert_eq!(choose(&healthy, &read_only, &whole, 3), to(0, Reason::Primary, false));
+    assert_eq!(choose(&healthy, &read_only, &whole, 3, |_| true), to(0, Reason::Primary, false));
     let read = Intent { class: Class::Read, ..any };
-    assert_eq!(choose(&healthy, &read, &whole, 3), to(1, Reason::Weight, false), "statements still go");
+    assert_eq!(
+        choose(&healthy, &read, &whole, 3, |_| true),
+        to(1, Reason::Weight, false),
+        "statements still go"
+    );
 }
 
 #[test]
@@ -196,7 +204,7 @@ proptest! {
         let mut hits = vec![0u64; weights.len() + 1];
         for step in 0..draws {
             let random = step * (u64::MAX / draws) + u64::MAX / draws / 2;
-            match choose(&snapshot, &intent(Routing::Replicas), &Policy::default(), random) {
+            match choose(&snapshot, &intent(Routing::Replicas), &Policy::default(), random, |_| true) {
                 Decision::Node { node, .. } => hits[usize::from(node.0)] += 1,
                 other => prop_assert!(false, "{other:?}"),
             }
@@ -229,7 +237,7 @@ proptest! {
         let snapshot = cluster(primary, nodes);
         let routing = [Routing::Primary, Routing::Replicas, Routing::Any][usize::from(port)];
         let wish = Intent { read_only, ..intent(routing) };
-        if let Decision::Node { node, .. } = choose(&snapshot, &wish, &Policy::default(), random) {
+        if let Decision::Node { node, .. } = choose(&snapshot, &wish, &Policy::default(), random, |_| true) {
             let found = snapshot.node(node).expect("chosen from the snapshot");
             prop_assert!(snapshot.primary == Some(node) || (found.ineligible.is_none() && found.weight > 0));
             if routing == Routing::Primary || (routing == Routing::Any && !read_only) {
@@ -237,4 +245,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_replica_that_is_not_fresh_gets_no_read() {
+    let policy = Policy::default();
+    let all = cluster(Some(0), vec![node(0), node(1), node(2)]);
+    let orphaned = cluster(None, vec![down(0), node(1)]);
+    let read = Intent { class: Class::Read, ..intent(Routing::Any) };
+    let only_second = |id| id == NodeId(2);
+    let ask = |snapshot, preference: Preference, fresh: &dyn Fn(NodeId) -> bool| {
+        let wish = Intent { preference: Some(preference), ..read };
+        choose(snapshot, &wish, &policy, 0, fresh)
+    };
+    for preference in [Preference::ReplicaPreferred, Preference::Replica] {
+        assert_eq!(ask(&all, preference, &only_second), to(2, Reason::Weight, false));
+    }
+    assert_eq!(ask(&all, Preference::ReplicaPreferred, &|_| false), to(0, Reason::NotFresh, false));
+    assert_eq!(ask(&all, Preference::Nearest, &|_| false), to(0, Reason::Nearest, false));
+    assert_eq!(ask(&all, Preference::Replica, &|_| false), Decision::Wait(Want::Fresh));
+    assert_eq!(ask(&orphaned, Preference::ReplicaPreferred, &|_| false), Decision::Wait(Want::Fresh));
 }

@@ -10,8 +10,8 @@ pub struct Begin {
     pub text: Cow<'static, [u8]>,
     /// The transaction mode given, if any: true for READ ONLY.
     pub read_only: Option<bool>,
-    /// ISOLATION LEVEL SERIALIZABLE: a standby refuses it already at BEGIN.
-    pub serializable: bool,
+    /// The isolation level, if any: true for SERIALIZABLE, which a standby refuses already at BEGIN.
+    pub serializable: Option<bool>,
     /// The command tag PostgreSQL answers with.
     pub tag: &'static [u8],
 }
@@ -69,7 +69,7 @@ fn ends(mut tokens: Tokens<'_>) -> bool {
 }
 
 fn begin(text: &[u8], mut tokens: Tokens<'_>, tag: &'static [u8]) -> Option<Begin> {
-    let mut begin = Begin { text: Cow::Borrowed(b"BEGIN"), read_only: None, serializable: false, tag };
+    let mut begin = Begin { text: Cow::Borrowed(b"BEGIN"), read_only: None, serializable: None, tag };
     if tag == b"BEGIN" {
         let mut look = tokens;
         if look.next().is_some_and(|t| t.is("work") || t.is("transaction")) {
@@ -111,8 +111,9 @@ fn mode(tokens: &mut Tokens<'_>, begin: &mut Begin) -> Option<()> {
         return None;
     }
     let level = tokens.next()?;
-    begin.serializable = level.is("serializable");
-    let whole = begin.serializable
+    let serializable = level.is("serializable");
+    begin.serializable = Some(serializable);
+    let whole = serializable
         || (level.is("repeatable") && tokens.next()?.is("read"))
         || (level.is("read") && tokens.next().is_some_and(|t| t.is("committed") || t.is("uncommitted")));
     whole.then_some(())
@@ -122,7 +123,7 @@ fn mode(tokens: &mut Tokens<'_>, begin: &mut Begin) -> Option<()> {
 mod tests {
     use super::*;
 
-    fn begun(text: &str) -> Option<(Option<bool>, bool)> {
+    fn begun(text: &str) -> Option<(Option<bool>, Option<bool>)> {
         match control(text.as_bytes())? {
             Control::Begin(begin) => Some((begin.read_only, begin.serializable)),
             _ => None,
@@ -132,17 +133,17 @@ mod tests {
     #[test]
     fn knows_begin() {
         for text in ["BEGIN", "begin;", " /* x */ Begin Work ; ", "start transaction", "BEGIN TRANSACTION"] {
-            assert_eq!(begun(text), Some((None, false)), "{text}");
+            assert_eq!(begun(text), Some((None, None)), "{text}");
         }
-        assert_eq!(begun("BEGIN READ ONLY"), Some((Some(true), false)));
+        assert_eq!(begun("BEGIN READ ONLY"), Some((Some(true), None)));
         assert_eq!(
             begun("begin isolation level repeatable read, read only, not deferrable"),
-            Some((Some(true), false))
+            Some((Some(true), Some(false)))
         );
-        assert_eq!(begun("start transaction read only read write"), Some((Some(false), false)));
+        assert_eq!(begun("start transaction read only read write"), Some((Some(false), None)));
         assert_eq!(
             begun("begin isolation level serializable read only deferrable"),
-            Some((Some(true), true))
+            Some((Some(true), Some(true)))
         );
     }
 

@@ -27,4 +27,5 @@ pub mod simple;
 pub mod step;
 pub mod survey;
 pub mod tokens;
+pub mod turns;
 pub mod unnamed;

@@ -111,6 +111,8 @@ pub struct Machine {
     /// The server said it is going away; its words.
     pub(crate) fatal: Option<Box<[u8]>>,
     pub(crate) doomed: Option<crate::doomed::Doomed>,
+    /// Units one by one, and how many there were.
+    pub(crate) turns: crate::turns::Turns,
     /// The message at the front gets this answer and no server.
     pub(crate) refusal: Option<Box<Report>>,
 }
@@ -152,6 +154,7 @@ impl Machine {
             relayed: false,
             fatal: None,
             doomed: None,
+            turns: Default::default(),
             refusal: None,
         }
     }
@@ -162,6 +165,7 @@ impl Machine {
         self.read_only = read_only;
         self.relayed = false;
         self.fatal = None;
+        self.turns = Default::default();
         self.unnamed.mark();
     }
 
@@ -282,6 +286,9 @@ impl Machine {
             if self.owed.len() >= MAX_OWED {
                 return Err(Broken::TooManyOwed);
             }
+            if self.must_wait_its_turn() {
+                return Ok(Halt::More(HEADER_LEN));
+            }
             // Never more than was asked for: what is decided must not depend on how much more is there by chance.
             let body = &rest[HEADER_LEN..frame.total.min(rest.len()).min(want.max(MAX_HELD))];
             match self.request(frame, body, up, down) {
@@ -320,6 +327,7 @@ impl Machine {
 
     /// Owes one reply to a request of the client that goes on.
     pub(crate) fn owe(&mut self, kind: Kind) -> &mut Owed {
+        self.turns.units += u32::from(kind.ends_unit());
         self.owed.push(Owed::new(kind, Fate::Forward))
     }
 

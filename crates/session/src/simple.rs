@@ -55,11 +55,15 @@ impl Machine {
 
     /// What a request that begins with `text` needs.
     pub(crate) fn demand(&self, text: &[u8]) -> Demand {
-        let declared = |begin: &Begin| begin.read_only == Some(true) && !begin.serializable;
+        let block = |begin: &Begin| Demand {
+            read_only: begin.read_only,
+            serializable: begin.serializable,
+            lone: false,
+        };
         match (&self.begin, control(text)) {
-            (Some(begin), _) => Demand { read_only: declared(begin), lone: false },
-            (None, Some(Control::Begin(begin))) => Demand { read_only: declared(&begin), lone: false },
-            (None, _) => Demand { read_only: false, lone: true },
+            (Some(begin), _) => block(begin),
+            (None, Some(Control::Begin(begin))) => block(&begin),
+            (None, _) => Demand { lone: true, ..Demand::default() },
         }
     }
 
@@ -76,7 +80,7 @@ impl Machine {
         }
         match (control(text), self.begin.is_some()) {
             // SERIALIZABLE is refused by a standby already at BEGIN, and an error must answer the statement that caused it.
-            (Some(Control::Begin(begin)), false) if !begin.serializable => {
+            (Some(Control::Begin(begin)), false) if begin.serializable != Some(true) => {
                 self.status = Status::Open;
                 complete(down, begin.tag, self.status);
                 self.begin = Some(Box::new(begin));

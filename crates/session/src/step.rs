@@ -28,8 +28,10 @@ pub enum Halt {
 /// What kind of server the message at the front needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// The transaction is declared READ ONLY and is not SERIALIZABLE, so a standby can run it.
-    pub read_only: bool,
+    /// The transaction is declared READ ONLY (true) or READ WRITE (false), if either.
+    pub read_only: Option<bool>,
+    /// Its isolation level is given, and is SERIALIZABLE: a standby refuses it.
+    pub serializable: Option<bool>,
     /// The demand is a lone statement, not the start of a transaction block.
     pub lone: bool,
 }

@@ -2,7 +2,7 @@
 
 use crate::app::StartError;
 use crate::config::settings::Settings;
-use crate::config::words::{AuthMethod, ClientTls, ListenerRouting, PoolMode, ReadPreference};
+use crate::config::words::{AuthMethod, ClientTls, Consistency, ListenerRouting, PoolMode, ReadPreference};
 use crate::config::words::{SplitInTransactions, TlsVersion};
 use parking_lot::Mutex;
 use pgherd_login::secret::ClientSecret;
@@ -249,6 +249,15 @@ impl Steward for Keeper {
                 ListenerRouting::Any => Routing::Any,
             },
             preference: listener.and_then(|listener| listener.read_preference).map(preference),
+            consistency: match settings.routing.default_consistency {
+                Consistency::Eventual => pgherd_route::floor::Consistency::Eventual,
+                Consistency::ReadAfterWrite => pgherd_route::floor::Consistency::ReadAfterWrite,
+                Consistency::Global => pgherd_route::floor::Consistency::Global,
+                Consistency::Strong => pgherd_route::floor::Consistency::Strong,
+            },
+            monotonic: true,
+            fresh_wait: settings.routing.read_after_write_wait,
+            rerun: settings.routing.replica_error_rerun,
             mode: match drawn.mode {
                 PoolMode::Session => Mode::Session,
                 PoolMode::Transaction => Mode::Transaction,

@@ -1,0 +1,50 @@
+//! Running a request again on the primary, when a replica refused it for a reason of its own.
+
+use crate::checkout::Held;
+use crate::session::{Fate, Session};
+use pgherd_session::outlook::Outlook;
+use pgherd_wire::frame::HEADER_LEN;
+
+/// Most bytes of a replica's answer that are held back to see whether it is a refusal. Rows are never held back for one.
+const HELD_BACK: usize = 16 * 1024;
+
+impl Session {
+    /// Looks at the answer before anything of it is decided. While it is not known what it will be, the chance stays.
+    pub(crate) fn look_ahead(&mut self) -> Option<Fate> {
+        let desk = self.desk.as_mut()?;
+        let again = desk.up.can_rewind() && self.machine.can_rewind();
+        let (bytes, _) = desk.down.parts();
+        match self.machine.outlook(bytes) {
+            Outlook::Open if again && bytes.len() < HELD_BACK => {
+                self.want_down = bytes.len() + 1;
+                return None;
+            }
+            // Without a primary the replica's own words are the best there are.
+            Outlook::Refusal(state) if again && self.shared.cell.load().primary.is_some() => {
+                return Some(Fate::Refused(state));
+            }
+            Outlook::Open | Outlook::Answer | Outlook::Refusal(_) => {}
+        }
+        self.chance = false;
+        None
+    }
+
+    /// Nothing of the answer reached the client, and a replica changed nothing: the request is shown to the primary.
+    pub(crate) fn run_again(&mut self, held: Held, state: [u8; 5]) {
+        let node = held.node;
+        let _ = self.card().let_go();
+        // What it still has to say is nobody's; that it is closed costs less than to find out what it has learned.
+        let (server, pool) = held.give();
+        pool.forget(server);
+        self.machine.rewind();
+        if let Some(desk) = self.desk.as_mut() {
+            let undecided = desk.down.undecided();
+            desk.down.plan().skip(undecided);
+            desk.up.rewind();
+        }
+        self.want_up = HEADER_LEN;
+        self.wish.refused = true;
+        self.worker.counters.refusals.add(1);
+        tracing::debug!(session = self.entry.card.id, node = node.0, state = %state.escape_ascii(), "run again on the primary");
+    }
+}

@@ -1,0 +1,206 @@
+//! Waiting for a server: for a node, then in its pool's line.
+
+use crate::answer::{self, Unserved};
+use crate::card::Doing;
+use crate::checkout::{Held, Way};
+use crate::session::{End, Session};
+use crate::shared::Carried;
+use pgherd_pool::connect::error::Fault;
+use pgherd_pool::line::{NoServer, Turn};
+use pgherd_pool::pool::Pool;
+use pgherd_pool::server::Server;
+use pgherd_route::choose::{Decision, Reason, Want};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+
+enum Waited {
+    Server(Box<Server<Carried>>),
+    /// The pool cannot serve; another node may, or this one later.
+    Elsewhere(NoServer),
+    Over(End),
+}
+
+impl Session {
+    /// Waits: for a node, then in its pool's line; until one of both deadlines.
+    pub(crate) async fn acquire_slowly(&mut self) -> Result<Result<Held, Unserved>, End> {
+        let begun = Instant::now();
+        self.entry.card.does(Doing::Waiting, self.shared.now());
+        let mut failure = None;
+        loop {
+            // Subscribed before the look, so that no change is missed in between.
+            let mut changes = self.shared.cell.subscribe();
+            let way = match self.way() {
+                Ok(way) => way,
+                Err(Decision::Refuse(_)) => return Ok(Err(Unserved::ReadOnlyListener)),
+                Err(Decision::Wait(want)) => {
+                    if let Some(why) = self.park(&mut changes, begun, want, &mut failure).await? {
+                        return Ok(Err(why));
+                    }
+                    continue;
+                }
+                Err(Decision::Node { .. }) => continue,
+            };
+            if way.reason == Reason::NotFresh && begun.elapsed() < self.terms.fresh_wait {
+                self.wish.stale = false;
+                self.wait_for(tokio::time::sleep(FRESH_PACE)).await?;
+                continue;
+            }
+            let Some(pool) = self.pool(way.node) else { continue };
+            match self.wait_in(&pool, begun).await {
+                Waited::Server(server) if !self.is_proven(&way, &server) => pool.put_back(server),
+                Waited::Server(server) => {
+                    self.worker.counters.wait.record(begun.elapsed());
+                    return Ok(Ok(self.hold(server, pool, &way)));
+                }
+                Waited::Over(end) => return Err(end),
+                Waited::Elsewhere(why) => {
+                    if let Some(why) = self.next_try(&way, &pool, why, begun, &mut failure).await? {
+                        return Ok(Err(why));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nowhere to go just now. `Some` when it was for too long.
+    async fn park(
+        &mut self,
+        changes: &mut tokio::sync::watch::Receiver<u64>,
+        begun: Instant,
+        want: Want,
+        failure: &mut Option<Unserved>,
+    ) -> Result<Option<Unserved>, End> {
+        let hold = self.terms.timeouts.hold;
+        let Some(left) = hold.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
+            let phase = self.shared.cell.load().phase;
+            return Ok(Some(failure.take().unwrap_or(Unserved::NoNode(want, begun.elapsed(), phase))));
+        };
+        // No snapshot tells when a replica has caught up.
+        let left = if want == Want::Fresh { left.min(FRESH_PACE) } else { left };
+        self.wish.stale = false;
+        self.wait_for(async {
+            let _ = tokio::time::timeout(left, changes.changed()).await;
+        })
+        .await?;
+        Ok(None)
+    }
+
+    /// A node's pool has no server for us. Another node may have; the same one again after a pause. `Some` when there is no use in it.
+    async fn next_try(
+        &mut self,
+        way: &Way,
+        pool: &Arc<Pool<Carried>>,
+        why: NoServer,
+        begun: Instant,
+        failure: &mut Option<Unserved>,
+    ) -> Result<Option<Unserved>, End> {
+        let unserved = Unserved::NoServer(why.clone(), begun.elapsed(), self.facts(pool));
+        let hopeless = match &why {
+            NoServer::Timeout => true,
+            NoServer::Closed => false,
+            NoServer::Connect(error) => error.fault() == Fault::Settings,
+        };
+        if hopeless || begun.elapsed() >= self.terms.timeouts.hold {
+            return Ok(Some(unserved));
+        }
+        *failure = Some(unserved);
+        let tried_all = self.avoid.replace(way.node) == Some(way.node);
+        if tried_all || !way.replica {
+            self.wait_for(tokio::time::sleep(pgherd_pool::pool::CONNECT_BACKOFF / 4)).await?;
+        }
+        Ok(None)
+    }
+
+    /// Stands in a pool's line, watching the client meanwhile.
+    async fn wait_in(&mut self, pool: &Arc<Pool<Carried>>, begun: Instant) -> Waited {
+        let timeouts = self.terms.timeouts;
+        let deadline = begun + timeouts.query_wait;
+        let digest = self.machine.settings().digest();
+        let mut dead = 0;
+        loop {
+            let server = match pool.try_checkout(self.worker.home, digest) {
+                Some(server) => server,
+                None => match self.stand_in(pool, deadline).await {
+                    Waited::Server(server) => server,
+                    other => return other,
+                },
+            };
+            let mut server = server;
+            if !pool.wants_check(&server) || pgherd_pool::exchange::check(&mut server).await {
+                return Waited::Server(server);
+            }
+            pool.lost(server);
+            dead += 1;
+            if dead > pool.shape().max_size {
+                return Waited::Elsewhere(NoServer::Closed);
+            }
+        }
+    }
+
+    async fn stand_in(&mut self, pool: &Arc<Pool<Carried>>, deadline: Instant) -> Waited {
+        let slot = self.slot.clone();
+        let mut line = match pool.stand_in_line(self.worker.home, &slot, deadline) {
+            Ok(line) => line,
+            Err(why) => return Waited::Elsewhere(why),
+        };
+        loop {
+            let turn = poll_fn(|cx| match line.poll_turn(cx) {
+                Poll::Ready(turn) => Poll::Ready(Ok(turn)),
+                Poll::Pending => self.poll_patience(cx).map(Err),
+            })
+            .await;
+            match turn {
+                Ok(Turn::Served(server)) => return Waited::Server(server),
+                Ok(Turn::Refused(why)) => return Waited::Elsewhere(why),
+                Ok(Turn::Notice) => {
+                    let notice = answer::waits(&self.facts(pool));
+                    let desk = self.desk();
+                    desk.down.plan().compose(|out| notice.write(out));
+                }
+                Err(end) => return Waited::Over(end),
+            }
+        }
+    }
+
+    /// Waits for `event`, unless the client leaves or the session is ended meanwhile.
+    async fn wait_for(&mut self, event: impl Future<Output = ()>) -> Result<(), End> {
+        let mut event = Box::pin(event);
+        poll_fn(|cx| match event.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => self.poll_patience(cx).map(Err),
+        })
+        .await
+    }
+
+    /// While a session waits: is its client still there, and is the session still wanted? Ready when not.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.listen_for_bells(cx);
+        if let Some(end) = self.heed_bells(false) {
+            return Poll::Ready(end);
+        }
+        if let Some(end) = self.poll_say(cx) {
+            return Poll::Ready(end);
+        }
+        let worker = &self.worker;
+        let desk = self.desk.get_or_insert_with(|| worker.desks.take());
+        // Whatever the client sends while it waits is read up to one buffer: so its leaving is noticed.
+        while desk.up.undecided() < MAX_READ_AHEAD {
+            match desk.up.poll_fill(cx, &mut self.client, 0) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => return Poll::Ready(End::Left),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(End::Gone(error.kind())),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Bytes read from a client that waits for a server.
+pub(crate) const MAX_READ_AHEAD: usize = 16 * 1024;
+
+/// Pace at which a transaction that waits for a fresh replica looks again.
+const FRESH_PACE: Duration = Duration::from_millis(2);

@@ -1,0 +1,102 @@
+//! Units one by one: on a server that was chosen for one unit, the next one must not follow before the choice can be made again.
+
+use crate::machine::Machine;
+use crate::pin::Pin;
+
+/// What is remembered of the units since the server was attached.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turns {
+    /// The next unit waits until the one before it is answered.
+    one_by_one: bool,
+    /// A message of the client waits for that.
+    waiting: bool,
+    /// Units that went to the server.
+    pub(crate) units: u32,
+}
+
+impl Machine {
+    /// Until the server is given back, a unit is sent only when the one before it is answered: then either the transaction goes on, or the server is free and the
+    /// unit's own server can be chosen.
+    pub fn take_turns(&mut self) {
+        self.turns.one_by_one = true;
+    }
+
+    /// How many units went to the server since it was attached: those that ended with a Query, a FunctionCall or a Sync.
+    pub fn units(&self) -> u32 {
+        self.turns.units
+    }
+
+    /// A message of the client is there and waits for its turn.
+    pub fn is_waiting_its_turn(&self) -> bool {
+        self.turns.waiting
+    }
+
+    /// Its turn has come: the client's bytes are to be shown again.
+    pub fn has_its_turn(&self) -> bool {
+        self.turns.waiting && self.owed.is_empty()
+    }
+
+    pub(crate) fn must_wait_its_turn(&mut self) -> bool {
+        let between = self.turns.units > 0 && !self.owed.is_empty() && !self.batch && !self.copy_in;
+        self.turns.waiting = self.turns.one_by_one && between;
+        self.turns.waiting
+    }
+
+    /// Gives up what pins the session, where it must not stay: what the server holds for it is cleaned away when it goes back. Only between transactions.
+    pub fn shed_pin(&mut self) -> Option<Pin> {
+        let pin = self.pin.filter(|_| !self.limits.session_mode && self.is_between_transactions())?;
+        self.pin = None;
+        if let Some(server) = self.server.as_mut() {
+            server.dirty = Some(pin);
+        }
+        Some(pin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Limits;
+    use crate::params::Settings;
+    use crate::server::ServerState;
+    use crate::step::{Halt, Sink};
+    use bytes::BytesMut;
+    use pgherd_wire::backend::Status;
+    use pgherd_wire::frame::HEADER_LEN;
+    use pgherd_wire::write;
+    use std::sync::Arc;
+
+    #[derive(Default)]
+    struct Counted {
+        passed: usize,
+    }
+
+    impl Sink for Counted {
+        fn pass(&mut self, n: usize) {
+            self.passed += n;
+        }
+        fn skip(&mut self, _: usize) {}
+        fn compose(&mut self, _: impl FnOnce(&mut BytesMut)) {}
+    }
+
+    #[test]
+    fn the_second_unit_waits_for_the_answer_to_the_first() {
+        let limits = Limits { max_prepared_statements: 1, max_client_statements: 1, session_mode: false };
+        let mut machine = Machine::new(1, Arc::default(), Settings::default(), limits);
+        machine.attach(Box::new(ServerState::default()), false);
+        machine.take_turns();
+        let mut bytes = BytesMut::new();
+        write::query(&mut bytes, b"select 1");
+        let one = bytes.len();
+        write::query(&mut bytes, b"insert");
+        let (mut up, mut down) = (Counted::default(), Counted::default());
+        assert_eq!(machine.client(&bytes, &mut up, &mut down), Ok(Halt::More(HEADER_LEN)));
+        assert_eq!((up.passed, machine.units()), (one, 1));
+        assert!(machine.is_waiting_its_turn() && !machine.has_its_turn());
+        let mut answer = BytesMut::new();
+        write::command_complete(&mut answer, b"SELECT 1");
+        write::ready(&mut answer, Status::Idle);
+        machine.server(&answer, &mut down).unwrap();
+        assert!(machine.has_its_turn() && machine.is_free());
+    }
+}
