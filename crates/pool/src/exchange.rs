@@ -33,7 +33,12 @@ pub type Parameters = Vec<(Box<[u8]>, Box<[u8]>)>;
 pub struct Answer {
     /// Settings it reported.
     pub parameters: Parameters,
+    /// Rows, when they were asked for: columns as text.
+    pub rows: Vec<Row>,
 }
+
+/// Columns of one row, as text.
+pub type Row = Vec<Option<Box<str>>>;
 
 /// Sends `sql` as one simple query and reads until the server is ready and idle.
 ///
@@ -42,19 +47,39 @@ pub struct Answer {
 pub async fn simple(transport: &mut Transport, sql: &[u8], within: Duration) -> Result<Answer, Failed> {
     let mut out = BytesMut::new();
     pgherd_wire::write::query(&mut out, sql);
-    exchange(transport, &out, within).await
+    exchange(transport, &out, within, 0).await
 }
 
-async fn exchange(transport: &mut Transport, request: &[u8], within: Duration) -> Result<Answer, Failed> {
+/// The same, and keeps the rows of the answer: at most so many bytes of them.
+///
+/// # Errors
+/// [`Failed`]; [`Failed::Protocol`] also when there are more.
+pub async fn rows(
+    transport: &mut Transport,
+    sql: &[u8],
+    within: Duration,
+    most: usize,
+) -> Result<Vec<Row>, Failed> {
+    let mut out = BytesMut::new();
+    pgherd_wire::write::query(&mut out, sql);
+    Ok(exchange(transport, &out, within, most).await?.rows)
+}
+
+async fn exchange(
+    transport: &mut Transport,
+    request: &[u8],
+    within: Duration,
+    most: usize,
+) -> Result<Answer, Failed> {
     let run = async {
         transport.write_all(request).await.map_err(Failed::Io)?;
         transport.flush().await.map_err(Failed::Io)?;
-        read_answer(transport).await
+        read_answer(transport, most).await
     };
     tokio::time::timeout(within, run).await.unwrap_or(Err(Failed::Timeout))
 }
 
-async fn read_answer(transport: &mut Transport) -> Result<Answer, Failed> {
+async fn read_answer(transport: &mut Transport, mut most: usize) -> Result<Answer, Failed> {
     let (mut buffer, mut answer, mut refused) = (BytesMut::with_capacity(1024), Answer::default(), None);
     loop {
         while let Some(frame) = header(&buffer).map_err(|_| Failed::Protocol)? {
@@ -74,6 +99,10 @@ async fn read_answer(transport: &mut Transport) -> Result<Answer, Failed> {
                     let (name, value) = parameter_status(body).ok_or(Failed::Protocol)?;
                     answer.parameters.push((name.into(), value.into()));
                 }
+                tag::DATA_ROW if most > 0 => {
+                    most = most.checked_sub(frame.total).ok_or(Failed::Protocol)?;
+                    answer.rows.push(row(body).ok_or(Failed::Protocol)?);
+                }
                 tag::READY => {
                     let idle = Status::view(body) == Some(Status::Idle) && buffer.len() == frame.total;
                     return match refused {
@@ -92,6 +121,24 @@ async fn read_answer(transport: &mut Transport) -> Result<Answer, Failed> {
     }
 }
 
+/// Reads a DataRow (documentation, chapter 55.7).
+fn row(body: &[u8]) -> Option<Row> {
+    let (count, mut rest) = body.split_first_chunk::<2>()?;
+    let mut columns = Vec::new();
+    for _ in 0..u16::from_be_bytes(*count) {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+            columns.push(None);
+            rest = after;
+            continue;
+        };
+        let (text, after) = after.split_at_checked(length)?;
+        columns.push(Some(String::from_utf8_lossy(text).into()));
+        rest = after;
+    }
+    rest.is_empty().then_some(columns)
+}
+
 /// Time a server has to show that it lives.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -99,5 +146,20 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn check<B>(server: &mut Server<B>) -> bool {
     let mut out = BytesMut::new();
     pgherd_wire::write::sync(&mut out);
-    exchange(&mut server.transport, &out, CHECK_TIMEOUT).await.is_ok()
+    exchange(&mut server.transport, &out, CHECK_TIMEOUT, 0).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_rows_and_nothing_else() {
+        let whole = b"\0\x02\0\0\0\x02ab\xff\xff\xff\xff";
+        assert_eq!(row(whole), Some(vec![Some("ab".into()), None]));
+        for cut in 0..whole.len() {
+            assert_eq!(row(&whole[..cut]), None, "{cut}");
+        }
+        assert_eq!(row(b"\0\0x"), None);
+    }
 }

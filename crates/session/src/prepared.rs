@@ -15,6 +15,8 @@ pub struct Statement {
     pub rest: Arc<[u8]>,
     /// Digest of the settings under which a server accepted it last, plus one; 0 when none has yet.
     proven: AtomicU64,
+    /// For whoever classifies it; 0 at first.
+    note: AtomicU64,
 }
 
 impl Statement {
@@ -26,6 +28,16 @@ impl Statement {
     /// True when the last server that was asked accepted it, under settings of this digest.
     pub fn is_proven(&self, digest: u64) -> bool {
         self.proven.load(Ordering::Relaxed) == digest.wrapping_add(1)
+    }
+
+    /// What somebody noted down about it last; 0 when nobody has.
+    pub fn note(&self) -> u64 {
+        self.note.load(Ordering::Relaxed)
+    }
+
+    /// Notes something down. The machine does not care what.
+    pub fn set_note(&self, note: u64) {
+        self.note.store(note, Ordering::Relaxed);
     }
 
     /// The query text.
@@ -64,7 +76,13 @@ impl Texts {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let rest: Arc<[u8]> = rest.into();
         let name = format!("pgherd_{id}").into_bytes().into();
-        let statement = Arc::new(Statement { id, name, rest: rest.clone(), proven: AtomicU64::new(0) });
+        let statement = Arc::new(Statement {
+            id,
+            name,
+            rest: rest.clone(),
+            proven: AtomicU64::new(0),
+            note: AtomicU64::new(0),
+        });
         known.insert(rest, Arc::downgrade(&statement));
         statement
     }
