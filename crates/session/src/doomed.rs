@@ -4,7 +4,7 @@
 use crate::begin::{Control, control};
 use crate::extended::duplicate;
 use crate::machine::{Machine, Verdict, answer};
-use crate::pending::Fate;
+use crate::pending::{Fate, Kind};
 use crate::simple::{complete, whole_text};
 use crate::step::Sink;
 use pgherd_wire::backend::Status;
@@ -27,15 +27,15 @@ pub struct Doomed {
 }
 
 impl Machine {
-    /// The server was lost. What was owed is answered with `report`; when a transaction block was open, it stays open and failed until the client ends it.
+    /// The server was lost. What was owed is answered with `report`; when a transaction block was open, it stays open and failed until the client ends it, unless
+    /// what was owed would have ended it: a client that hears its COMMIT fail has no block to end.
     /// When nothing was owed, the first request of the failed block is answered with `report`.
     /// Returns false when that cannot be told in the protocol (a reply was half-way): then the connection must end.
     pub fn lose_server(&mut self, report: &Report, down: &mut impl Sink) -> bool {
         if self.is_mid_reply() {
             return false;
         }
-        let block = self.status != Status::Idle;
-        let status = if block { Status::Failed } else { Status::Idle };
+        let mut block = self.status != Status::Idle;
         let mut owed = std::mem::take(&mut self.owed);
         let forwarded = || owed.iter().filter(|one| one.fate != Fate::Swallow);
         let units = forwarded().filter(|one| one.kind.ends_unit()).count();
@@ -43,9 +43,21 @@ impl Machine {
         let open = self.batch && units == 0 || forwarded().last().is_some_and(|one| !one.kind.ends_unit());
         // An error was told already in the first unit: it only lacks its end.
         let told = self.failed;
-        for unit in 0..units {
+        let mut answered = 0;
+        for one in forwarded() {
+            block &= !one.closes;
+            if !one.kind.ends_unit() {
+                continue;
+            }
+            let status = if block { Status::Failed } else { Status::Idle };
+            answered += 1;
+            // What it asked for has happened: nothing of the block is left.
+            if one.closes && one.kind == Kind::Query && !self.uncertain {
+                complete(down, b"ROLLBACK", status);
+                continue;
+            }
             answer(down, |out| {
-                if unit > 0 || !told {
+                if answered > 1 || !told {
                     report.write(out);
                 }
                 write::ready(out, status);
@@ -57,7 +69,7 @@ impl Machine {
         owed.clear(|one| self.undo(one));
         self.owed = owed;
         self.forget_server();
-        self.status = status;
+        self.status = if block { Status::Failed } else { Status::Idle };
         if block {
             let untold = (units == 0 && !open).then(|| Box::new(report.clone()));
             self.doomed = Some(Doomed { refused: open, report: untold, ..Doomed::default() });

@@ -1,7 +1,7 @@
 //! Requests of the extended protocol: Parse, Bind, Describe, Execute, Close, Sync (documentation, chapter 55.2.3).
 
 use crate::effect::{Effects, effects};
-use crate::loss::ending;
+use crate::loss::{Ending, closes_block, ending};
 use crate::machine::{Bound, MAX_HELD, MAX_PREPARED, Machine, Verdict, answer};
 use crate::pending::{Fate, Kind, Owed, Undo};
 use crate::pin::Pin;
@@ -253,7 +253,9 @@ impl Machine {
             return Verdict::Pass;
         };
         if names.statement.is_empty() {
-            self.bound_ending = self.bound_ending.max(ending(query_text(&self.unnamed.rest), true));
+            let ending = ending(query_text(&self.unnamed.rest), true);
+            self.bound_closes = ending != Ending::No && closes_block(query_text(&self.unnamed.rest));
+            self.bound_ending = self.bound_ending.max(ending);
             let effects = self.unnamed_effects.as_deref().filter(|_| self.unnamed.serial != 0).cloned();
             self.bound = effects.map(|effects| Box::new(Bound { portal: names.portal.into(), effects }));
             self.ensure_unnamed(up);
@@ -268,7 +270,9 @@ impl Machine {
             self.owe(Kind::Bind);
             return Verdict::Pass;
         };
-        self.bound_ending = self.bound_ending.max(ending(statement.query(), true));
+        let ending = ending(statement.query(), true);
+        self.bound_closes = ending != Ending::No && closes_block(statement.query());
+        self.bound_ending = self.bound_ending.max(ending);
         let effects = effects(statement.query());
         self.bound = effects.map(|effects| Box::new(Bound { portal: names.portal.into(), effects }));
         self.ensure(&statement, up);
@@ -289,7 +293,10 @@ impl Machine {
         {
             server.doubt_all();
         }
-        self.owe(Kind::Execute).effects = effects.map(Box::new);
+        let closes = self.bound_closes;
+        let owed = self.owe(Kind::Execute);
+        owed.effects = effects.map(Box::new);
+        owed.closes = closes;
         Verdict::Pass
     }
 

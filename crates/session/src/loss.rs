@@ -3,7 +3,7 @@
 use crate::flow::Flow;
 use crate::machine::Machine;
 use crate::step::Stake;
-use crate::tokens::Tokens;
+use crate::tokens::{Token, Tokens};
 use pgherd_wire::backend::Status;
 
 /// What a text can do to the transaction block it runs in; worse ones are greater.
@@ -34,6 +34,42 @@ pub(crate) fn ending(text: &[u8], whole: bool) -> Ending {
         Some(t) if t.is("rollback") && tokens.any(|t| t.is("to")) => Ending::No,
         Some(t) if t.is("rollback") || t.is("abort") => Ending::Rollback,
         _ => Ending::No,
+    }
+}
+
+/// Does the block end with this text, when every statement of it succeeds? When in doubt, no.
+pub(crate) fn closes_block(text: &[u8]) -> bool {
+    let mut open = true;
+    let mut tokens = Tokens::new(text);
+    loop {
+        let Some(first) = tokens.next() else { return !open };
+        // What is left of this statement, as far as it matters here.
+        let (mut chained, mut to, mut transaction, mut no) = (false, false, false, false);
+        let mut last = false;
+        loop {
+            match tokens.next() {
+                None => last = true,
+                Some(Token::Opaque) => return false,
+                Some(t) if t.is_byte(b';') => {}
+                Some(t) => {
+                    chained |= t.is("chain") && !no;
+                    no = t.is("no");
+                    to |= t.is("to") || t.is("prepared");
+                    transaction |= t.is("transaction");
+                    continue;
+                }
+            }
+            break;
+        }
+        match first {
+            t if t.is("begin") || t.is("start") => open = true,
+            t if t.is("commit") || t.is("end") || t.is("rollback") || t.is("abort") => open &= chained || to,
+            t if t.is("prepare") && transaction => open = false,
+            _ => {}
+        }
+        if last {
+            return !open;
+        }
     }
 }
 
@@ -142,5 +178,33 @@ mod tests {
             assert_eq!(ending(text.as_bytes(), true), wanted, "{text}");
         }
         assert_eq!(ending(b"select 1", false), Ending::Any);
+    }
+
+    #[test]
+    fn knows_when_the_block_is_over() {
+        for text in [
+            "commit",
+            "END;",
+            "insert; commit",
+            "rollback work",
+            "prepare transaction 'x'",
+            "select ';'; abort ;",
+            "commit and no chain",
+        ] {
+            assert!(closes_block(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "insert",
+            "",
+            "update a; update b",
+            "commit; begin",
+            "rollback to a",
+            "commit and chain",
+            "commit prepared 'x'",
+            "prepare p as select 1",
+            "select $$; commit",
+        ] {
+            assert!(!closes_block(text.as_bytes()), "{text}");
+        }
     }
 }

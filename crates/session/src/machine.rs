@@ -87,6 +87,8 @@ pub struct Machine {
     pub(crate) bound: Option<Box<Bound>>,
     /// The worst that executing a portal of this transaction can do to its block.
     pub(crate) bound_ending: Ending,
+    /// The block ends with the portal bound last.
+    pub(crate) bound_closes: bool,
     pub(crate) startup: Settings,
     pub(crate) settings: Settings,
     /// Settings (session's, server's) as they were before this transaction changed them.
@@ -141,6 +143,7 @@ impl Machine {
             unnamed_effects: None,
             bound: None,
             bound_ending: Ending::default(),
+            bound_closes: false,
             settings: startup.clone(),
             startup,
             before: None,

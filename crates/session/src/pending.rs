@@ -95,6 +95,8 @@ pub struct Owed {
     pub copy_ends: u32,
     /// What the request does to the session, confirmed by command tags.
     pub effects: Option<Box<Effects>>,
+    /// A transaction block ends with it, if it succeeds.
+    pub closes: bool,
     /// The request was made to fail: this report takes the place of the server's.
     pub instead: Option<Box<Report>>,
 }
@@ -102,7 +104,16 @@ pub struct Owed {
 impl Owed {
     /// An owed reply without side effects.
     pub fn new(kind: Kind, fate: Fate) -> Owed {
-        Owed { kind, fate, learned: None, undo: Undo::Nothing, copy_ends: 0, effects: None, instead: None }
+        Owed {
+            kind,
+            fate,
+            learned: None,
+            undo: Undo::Nothing,
+            copy_ends: 0,
+            effects: None,
+            closes: false,
+            instead: None,
+        }
     }
 }
 

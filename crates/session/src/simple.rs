@@ -2,7 +2,7 @@
 
 use crate::begin::{Begin, Control, control};
 use crate::effect::{Effect, Effects, effects, effects_of_cut};
-use crate::loss::{Ending, ending};
+use crate::loss::{Ending, closes_block, ending};
 use crate::machine::{MAX_HELD, Machine, Verdict, answer};
 use crate::pending::{Fate, Kind, Owed, Undo};
 use crate::step::{Demand, Halt, Sink};
@@ -44,12 +44,14 @@ impl Machine {
                 server.doubt_all();
             }
         }
-        self.note_ending(ending(text, whole));
+        let ending = ending(text, whole);
+        self.note_ending(ending);
         // Its ReadyForQuery ends a batch as Sync would.
         self.batch = false;
         let owed = self.owe(Kind::Query);
         owed.effects = effects.map(Box::new);
         owed.undo = Undo::Dropped(unnamed);
+        owed.closes = whole && ending != Ending::No && closes_block(text);
         Verdict::Pass
     }
 
