@@ -168,7 +168,9 @@ impl Machine {
     /// Takes the server away: after [`Machine::is_free`], or at the end of the session, when it may be dirty.
     pub fn detach(&mut self) -> Option<Box<ServerState>> {
         let mut server = self.server.take()?;
-        if server.dirty.is_none() {
+        if server.loaded {
+            server.dirty = Some(Pin::Load);
+        } else if server.dirty.is_none() {
             server.dirty = self.pin.filter(|pin| *pin != Pin::SessionMode || self.limits.session_mode);
         }
         self.owed.shrink();

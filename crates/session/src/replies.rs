@@ -2,7 +2,7 @@
 
 use crate::effect::Effect;
 use crate::machine::{MAX_HELD, Machine, answer};
-use crate::params::{Settings, Value};
+use crate::params::Settings;
 use crate::pending::{Fate, Kind, Undo};
 use crate::pin::Pin;
 use crate::prepared::SERVER_PREFIX;
@@ -302,10 +302,16 @@ impl Machine {
     fn confirm_effect(&mut self, tag: &[u8]) {
         let effect = self.owed.head().and_then(|head| head.effects.as_mut()?.list.pop_front());
         self.touched = true;
+        if let Some(server) = self.server.as_mut().filter(|_| tag == b"LOAD") {
+            server.loaded = true;
+        }
         match (tag, effect) {
-            (b"SET", Some(Effect::Set(name, value))) => {
-                self.change(|settings| settings.with(&name, Some(Value::Sql(value.clone()))))
-            }
+            (b"SET", Some(Effect::Set(name, value))) => match self.settings.set(&name, &value) {
+                Some(_) => {
+                    self.change(|settings| settings.set(&name, &value).unwrap_or_else(|| settings.clone()))
+                }
+                None => self.pin_for(Pin::Settings),
+            },
             (b"SET" | b"DECLARE CURSOR" | b"DO", Some(Effect::Scoped)) => {}
             (b"SET" | b"RESET", Some(Effect::Reset(Some(name)))) => self.reset(&name),
             (b"RESET", Some(Effect::Reset(None))) => self.reset_all(),
