@@ -231,16 +231,7 @@ impl Session {
         let report = answer::lost(if replica { Stake::Transaction } else { stake }, &name, words.as_deref());
         desk.up.forget_kept();
         if let Some(pin) = pinned {
-            let lost = pgherd_wire::write::Report::new(
-                pgherd_wire::write::Severity::Fatal,
-                pgherd_wire::sqlstate::code::ADMIN_SHUTDOWN,
-                report.message.clone(),
-            );
-            return Err(End::Told(lost.detail(format!(
-                "The session held what cannot be rebuilt: {}. {}",
-                pin.word(),
-                report.detail
-            ))));
+            return Err(End::Told(answer::pinned(pin, report, words.as_deref())));
         }
         let lives = match stake == Stake::Nothing && self.machine.owes_nothing() {
             true => self.machine.lose_quietly(),
