@@ -22,6 +22,7 @@ pub mod prelude;
 pub mod preparation;
 pub mod prepared;
 pub mod replies;
+pub mod reports;
 pub mod server;
 pub mod simple;
 pub mod step;

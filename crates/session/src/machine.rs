@@ -10,6 +10,7 @@ use crate::params::Settings;
 use crate::pending::{Fate, Kind, MAX_OWED, Owed, Pending, Undo};
 use crate::pin::Pin;
 use crate::prepared::Texts;
+use crate::reports::Reported;
 use crate::server::{SOMEBODYS, ServerState};
 use crate::step::{Broken, Halt, Sink};
 use crate::unnamed::Unnamed;
@@ -88,9 +89,13 @@ pub struct Machine {
     /// The worst that executing a portal of this transaction can do to its block.
     pub(crate) bound_ending: Ending,
     pub(crate) startup: Settings,
+    /// What the client was told of them.
+    pub(crate) reported: Arc<Reported>,
     pub(crate) settings: Settings,
     /// Settings (session's, server's) as they were before this transaction changed them.
     pub(crate) before: Option<(Settings, Settings)>,
+    /// The settings before the first RESET since the last ReadyForQuery.
+    pub(crate) reset_from: Option<Settings>,
     /// Since the last ReadyForQuery a ROLLBACK was confirmed.
     pub(crate) rolled_back: bool,
     /// Since the last ReadyForQuery settings were changed around a ROLLBACK: which of them are in force is not known.
@@ -141,7 +146,9 @@ impl Machine {
             bound_ending: Ending::default(),
             settings: startup.clone(),
             startup,
+            reported: Arc::default(),
             before: None,
+            reset_from: None,
             rolled_back: false,
             touched: false,
             mixed: false,
@@ -238,10 +245,9 @@ impl Machine {
         &self.settings
     }
 
-    /// The settings given at startup were proven and completed by a server.
-    pub fn set_startup(&mut self, settings: Settings) {
-        self.settings = settings.clone();
-        self.startup = settings;
+    /// What a server reports when the settings given at startup are in force.
+    pub fn set_reported(&mut self, reported: Arc<Reported>) {
+        self.reported = reported;
     }
 
     /// Prepared statements under names.
