@@ -178,10 +178,6 @@ pub fn broken(why: &Broken) -> Report {
             code::PROTOCOL_VIOLATION,
             format!("invalid frontend message type {tag}"),
         ),
-        Broken::TooManyOwed => {
-            Report::new(Severity::Fatal, "54000", "too many pipelined requests without an answer")
-                .hint("Read answers while sending requests.")
-        }
         Broken::Server(..) => Report::new(
             Severity::Fatal,
             code::CONNECTION_FAILURE,

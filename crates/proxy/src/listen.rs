@@ -26,7 +26,7 @@ impl Session {
                 match self.think_up() {
                     Ok(Halt::Server(demand)) => return Poll::Ready(Ok(demand)),
                     Ok(Halt::Goodbye) => return Poll::Ready(Err(End::Left)),
-                    Ok(Halt::More(_)) => {}
+                    Ok(Halt::More(_) | Halt::Full) => {}
                     Err(broken) => return Poll::Ready(Err(End::Told(crate::answer::broken(&broken)))),
                 }
             }

@@ -24,10 +24,8 @@ impl Session {
     pub(crate) async fn relay(&mut self, held: &mut Held) -> Fate {
         self.want_down = HEADER_LEN;
         // The request that asked for the server is shown first.
-        match self.think_up() {
-            Ok(Halt::Goodbye) => self.leaving = true,
-            Ok(_) => {}
-            Err(broken) => return Fate::Over(End::Told(answer::broken(&broken))),
+        if let Err(fate) = self.think_in_relay() {
+            return fate;
         }
         poll_fn(|cx| self.poll_relay(cx, held)).await
     }
@@ -140,6 +138,15 @@ impl Session {
             let waits = !self.machine.owes_nothing() && !self.machine.is_copying_in();
             return if waits { Ok(false) } else { Err(Fate::Over(End::Left)) };
         }
+        if self.crowded {
+            if !self.machine.has_room() {
+                // Answers wake us.
+                return Ok(false);
+            }
+            self.think_in_relay()?;
+            self.push_up(cx, held)?;
+            return Ok(true);
+        }
         let Some(desk) = self.desk.as_mut() else { return Ok(false) };
         if desk.down.output() >= MAX_UNREAD {
             // What the client does not read piles up, answers of our own above all: it must read before it is heard. Its reading wakes us.
@@ -152,15 +159,20 @@ impl Session {
             Poll::Ready(Ok(_)) => {}
         }
         if desk.up.undecided() >= want {
-            match self.think_up() {
-                Ok(Halt::Goodbye) => self.leaving = true,
-                // A machine that holds a server asks for none; it waits for its turn.
-                Ok(Halt::More(_) | Halt::Server(_)) => {}
-                Err(broken) => return Err(Fate::Over(End::Told(answer::broken(&broken)))),
-            }
+            self.think_in_relay()?;
         }
         self.push_up(cx, held)?;
         Ok(true)
+    }
+
+    fn think_in_relay(&mut self) -> Result<(), Fate> {
+        match self.think_up() {
+            Ok(Halt::Goodbye) => self.leaving = true,
+            // A machine that holds a server asks for none; it waits for its turn.
+            Ok(Halt::More(_) | Halt::Full | Halt::Server(_)) => {}
+            Err(broken) => return Err(Fate::Over(End::Told(answer::broken(&broken)))),
+        }
+        Ok(())
     }
 
     fn push_up(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<(), Fate> {

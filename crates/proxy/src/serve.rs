@@ -54,6 +54,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         want_down: HEADER_LEN,
         avoid: None,
         reruns: 0,
+        crowded: false,
         leaving: false,
         waker: None,
     };

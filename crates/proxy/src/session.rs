@@ -59,6 +59,8 @@ pub struct Session {
     /// A node that has just failed this request.
     pub(crate) avoid: Option<NodeId>,
     pub(crate) reruns: u32,
+    /// So many answers are owed that the client is not listened to until some came.
+    pub(crate) crowded: bool,
     /// Terminate was seen behind requests that are not answered yet: they are answered first, as PostgreSQL does, and nothing more is read.
     pub(crate) leaving: bool,
     pub(crate) waker: Option<std::task::Waker>,
@@ -92,6 +94,7 @@ impl Session {
             Halt::More(want) => want,
             _ => HEADER_LEN,
         };
+        self.crowded = halt == Halt::Full;
         Ok(halt)
     }
 

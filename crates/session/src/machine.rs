@@ -18,7 +18,7 @@ use bytes::BytesMut;
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::{BadLength, HEADER_LEN, Header, header};
 use pgherd_wire::frontend::{BindNames, max_frame, tag};
-use pgherd_wire::write::Report;
+use pgherd_wire::write::{self, Report};
 use std::sync::Arc;
 
 /// Most bytes of one message that are held before a decision (query text, the names of Bind, reports of a server). Longer messages flow on.
@@ -220,6 +220,11 @@ impl Machine {
         self.owed.is_empty()
     }
 
+    /// After [`Halt::Full`]: so many replies came that it is worth looking at the client's bytes again.
+    pub fn has_room(&self) -> bool {
+        self.owed.len() <= MAX_OWED / 2
+    }
+
     /// Why the server is kept, if it is.
     pub fn pin(&self) -> Option<Pin> {
         self.pin
@@ -243,11 +248,6 @@ impl Machine {
     /// The session's settings as they are now.
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// What a server reports when the settings given at startup are in force.
-    pub fn set_reported(&mut self, reported: Arc<Reported>) {
-        self.reported = reported;
     }
 
     /// Prepared statements under names.
@@ -288,7 +288,9 @@ impl Machine {
                 return Ok(Halt::More(want));
             }
             if self.owed.len() >= MAX_OWED {
-                return Err(Broken::TooManyOwed);
+                // Small replies lie in the server's buffer until it is full, or is told to empty it.
+                up.compose(write::flush);
+                return Ok(Halt::Full);
             }
             // Never more than was asked for: what is decided must not depend on how much more is there by chance.
             let body = &rest[HEADER_LEN..frame.total.min(rest.len()).min(want.max(MAX_HELD))];
@@ -387,3 +389,7 @@ fn request_appetite(frame: Header, have: &[u8]) -> usize {
 pub(crate) fn answer(down: &mut impl Sink, write: impl FnOnce(&mut BytesMut)) {
     down.compose(write);
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -8,11 +8,17 @@ use crate::replies::Delivery;
 use crate::step::Sink;
 use pgherd_wire::backend::{parameter_status, tag};
 use pgherd_wire::write;
+use std::sync::Arc;
 
 /// Names and values a server reports, as the client was told when it came in.
 pub type Reported = Vec<(Box<[u8]>, Box<[u8]>)>;
 
 impl Machine {
+    /// What a server reports when the settings given at startup are in force.
+    pub fn set_reported(&mut self, reported: Arc<Reported>) {
+        self.reported = reported;
+    }
+
     /// Messages a server may send at any time.
     pub(crate) fn unasked(&mut self, kind: u8, body: &[u8]) -> Delivery {
         let ours = self.owed.head().is_some_and(|head| head.fate == Fate::Swallow);
