@@ -7,6 +7,7 @@ use pgherd_session::machine::{Limits, Machine};
 use pgherd_session::params::Settings;
 use pgherd_session::pin::Pin;
 use pgherd_session::prepared::Texts;
+use pgherd_session::reports::Reported;
 use pgherd_session::server::ServerState;
 use pgherd_session::step::{Broken, Halt};
 use pgherd_wire::frame::HEADER_LEN;
@@ -50,6 +51,7 @@ pub(crate) struct Player {
     cut: Cut,
     texts: Arc<Texts>,
     startup: Settings,
+    reported: Arc<Reported>,
     limits: Limits,
     seats: HashMap<u64, Seat>,
     now: u64,
@@ -64,6 +66,7 @@ pub(crate) fn play(script: &Script, cut: Cut) -> Result<(), String> {
         cut,
         texts: Arc::default(),
         startup: Settings::default(),
+        reported: Arc::default(),
         limits,
         seats: HashMap::new(),
         now: 1,
@@ -81,8 +84,12 @@ fn expect(fits: bool, fault: impl FnOnce() -> String) -> Result<(), String> {
 
 impl Player {
     fn seat(&mut self) -> &mut Seat {
-        let machine =
-            || Machine::new(self.now, self.texts.clone(), self.startup.clone(), self.limits.clone());
+        let machine = || {
+            let mut machine =
+                Machine::new(self.now, self.texts.clone(), self.startup.clone(), self.limits.clone());
+            machine.set_reported(self.reported.clone());
+            machine
+        };
         self.seats.entry(self.now).or_insert_with(|| Seat::new(machine()))
     }
 
@@ -91,6 +98,12 @@ impl Player {
             Step::Startup(given) => {
                 let given = given.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
                 self.startup = Settings::from_startup(given);
+                Ok(())
+            }
+            Step::Reported(given) => {
+                let given =
+                    given.iter().map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into()));
+                self.reported = Arc::new(given.collect());
                 Ok(())
             }
             Step::Limits(server, client) => {

@@ -3,6 +3,7 @@
 //! ```text
 //! == title
 //! startup name=value ...     settings of sessions made after this line
+//! reported Name=value ...    what a server reports when those are in force
 //! limits STATEMENTS [CLIENT] most statements of a server, and of a client
 //! session_mode               the pool's mode is session
 //! session N                  the lines that follow are of session N (1 at first); servers and texts are shared
@@ -32,6 +33,7 @@ use pgherd_wire::write::Report;
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Startup(Vec<(String, String)>),
+    Reported(Vec<(String, String)>),
     Limits(usize, usize),
     SessionMode,
     Session(u64),
@@ -109,13 +111,8 @@ fn step(words: &[Word]) -> Result<Step, String> {
         "S>" => Step::Send(Side::Server, bytes(Side::Server, &words[1..])?),
         "->S" => Step::Went(Side::Server, bytes(Side::Client, &words[1..])?),
         "->C" => Step::Went(Side::Client, bytes(Side::Server, &words[1..])?),
-        "startup" => Step::Startup(
-            bare[1..]
-                .iter()
-                .filter_map(|pair| pair.split_once('='))
-                .map(|(n, v)| (n.into(), v.into()))
-                .collect(),
-        ),
+        "startup" => Step::Startup(pairs(&bare)),
+        "reported" => Step::Reported(pairs(&bare)),
         "limits" => Step::Limits(number(1)?, if bare.len() > 2 { number(2)? } else { 100 }),
         "session_mode" => Step::SessionMode,
         "session" => Step::Session(number(1)? as u64),
@@ -144,4 +141,10 @@ fn step(words: &[Word]) -> Result<Step, String> {
         "clean" => Step::Left(word(1)?, None),
         other => return Err(format!("unknown line {other}")),
     })
+}
+
+/// The words after the first, each a name and a value.
+fn pairs(words: &[String]) -> Vec<(String, String)> {
+    let pairs = words[1..].iter().filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.into(), value.into())).collect()
 }

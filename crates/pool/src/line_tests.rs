@@ -20,6 +20,10 @@ impl Baggage for Nothing {
         false
     }
 
+    fn is_spoiled(&self) -> bool {
+        false
+    }
+
     fn was_reset(&mut self) {}
 }
 

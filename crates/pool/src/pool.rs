@@ -266,8 +266,8 @@ impl<B: Baggage> Pool<B> {
         Ok(Line { pool: self, slot, home, ticket, over: false })
     }
 
-    /// A session is done with a server: it goes to whoever waits longest (see [`Shelf::next`]), or on the shelf. Dirty ones are reset first; stale, expired and
-    /// superfluous ones are closed.
+    /// A session is done with a server: it goes to whoever waits longest (see [`Shelf::next`]), or on the shelf. Dirty ones are reset first; spoiled, stale, expired
+    /// and superfluous ones are closed.
     pub fn release(self: &Arc<Self>, mut server: Box<Server<B>>) {
         server.idle_since = self.common.clock.now();
         self.put_back(server);
@@ -275,6 +275,9 @@ impl<B: Baggage> Pool<B> {
 
     /// The same for a server that was taken and not used: it has been idle all the while.
     pub fn put_back(self: &Arc<Self>, server: Box<Server<B>>) {
+        if server.baggage.is_spoiled() {
+            return self.forget(server);
+        }
         if server.baggage.is_dirty() {
             return crate::reset::start(self.clone(), server);
         }

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a session leaves on a server connection and the next one must know of. The pool carries it and asks three things.
+/// What a session leaves on a server connection and the next one must know of. The pool carries it and asks a few things.
 pub trait Baggage: Default + Send + 'static {
     /// A number that is equal for equal settings: an idle server whose number is the session's own is preferred.
     fn digest(&self) -> u64;
     /// Something must be cleaned away before another session may use the server.
     fn is_dirty(&self) -> bool;
+    /// Cleaning would not help: no other session may use the server.
+    fn is_spoiled(&self) -> bool;
     /// DISCARD ALL was done.
     fn was_reset(&mut self);
 }

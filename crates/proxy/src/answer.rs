@@ -4,6 +4,7 @@ use crate::cards::Full;
 use pgherd_pool::connect::error::ConnectError;
 use pgherd_pool::line::NoServer;
 use pgherd_route::choose::Want;
+use pgherd_session::pin::Pin;
 use pgherd_session::step::{Broken, Stake};
 use pgherd_wire::backend::Fields;
 use pgherd_wire::sqlstate::code;
@@ -85,11 +86,11 @@ pub fn unserved(why: &Unserved) -> Report {
     }
 }
 
-/// SQLSTATEs a server may refuse a login with and that clients must see; all others become a connection failure.
+/// SQLSTATEs a server may refuse a login with, or end a session with, and that clients must see; all others become a connection failure.
 fn known_code(sqlstate: &str) -> &'static str {
-    const KNOWN: [&str; 12] = [
+    const KNOWN: [&str; 18] = [
         "3D000", "28000", "28P01", "53300", "57P01", "57P02", "57P03", "42501", "55000", "0A000", "22023",
-        "53400",
+        "53400", "25P03", "25P04", "53200", "57P04", "57P05", "XX000",
     ];
     KNOWN.into_iter().find(|known| *known == sqlstate).unwrap_or(code::CONNECTION_FAILURE)
 }
@@ -125,6 +126,40 @@ pub fn lost(stake: Stake, node: &str, words: Option<&[u8]>) -> Report {
     }
 }
 
+/// The last words of a session that held its server and cannot go on without it: the server's own, if it had any, and why `report` does not do. Pool mode
+/// `session` needs no reason: its client hears what a direct one would.
+pub fn pinned(pin: Pin, report: Report, words: Option<&[u8]>) -> Report {
+    let held = pin != Pin::SessionMode;
+    let Some(words) = words else {
+        let last = Report::new(Severity::Fatal, code::ADMIN_SHUTDOWN, report.message);
+        return if held {
+            last.detail(what_was_held(pin, &report.detail))
+        } else {
+            last.detail(report.detail)
+        };
+    };
+    let mut last = in_the_servers_words(words);
+    if held {
+        last.detail = what_was_held(pin, &report.message);
+    }
+    last
+}
+
+fn what_was_held(pin: Pin, fact: &str) -> String {
+    let mut detail = format!("The session held what cannot be rebuilt: {}. {fact}", pin.word());
+    if !detail.ends_with('.') {
+        detail.push('.');
+    }
+    detail
+}
+
+fn in_the_servers_words(words: &[u8]) -> Report {
+    let fields = Fields::view(words);
+    let text =
+        |field| fields.get(field).map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
+    Report::new(Severity::Fatal, known_code(&text(b'C')), text(b'M')).detail(text(b'D')).hint(text(b'H'))
+}
+
 /// A server that ended the connection because of what the client sent: the client's connection ends with the same words. `None` for all other last words.
 pub fn misunderstood(words: Option<&[u8]>) -> Option<Report> {
     let fields = Fields::view(words?);
@@ -144,26 +179,13 @@ pub fn broken(why: &Broken) -> Report {
             code::PROTOCOL_VIOLATION,
             format!("invalid frontend message type {tag}"),
         ),
-        Broken::TooManyOwed => {
-            Report::new(Severity::Fatal, "54000", "too many pipelined requests without an answer")
-                .hint("Read answers while sending requests.")
-        }
         Broken::Server(..) => Report::new(
             Severity::Fatal,
             code::CONNECTION_FAILURE,
             "the server's answer could not be understood",
         )
         .detail(why.to_string()),
-        Broken::Preparation(words) => {
-            let fields = Fields::view(words);
-            let text = |field| {
-                fields.get(field).map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default()
-            };
-            let sqlstate = text(b'C');
-            Report::new(Severity::Fatal, known_code(&sqlstate), text(b'M'))
-                .detail(text(b'D'))
-                .hint(text(b'H'))
-        }
+        Broken::Preparation(words) => in_the_servers_words(words),
     }
 }
 

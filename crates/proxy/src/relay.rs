@@ -26,10 +26,8 @@ impl Session {
     pub(crate) async fn relay(&mut self, held: &mut Held) -> Fate {
         self.want_down = HEADER_LEN;
         // The request that asked for the server is shown first.
-        match self.think_up() {
-            Ok(Halt::Goodbye) => self.leaving = true,
-            Ok(_) => {}
-            Err(broken) => return Fate::Over(End::Told(answer::broken(&broken))),
+        if let Err(fate) = self.think_in_relay() {
+            return fate;
         }
         poll_fn(|cx| self.poll_relay(cx, held)).await
     }
@@ -152,10 +150,13 @@ impl Session {
             let waits = !self.machine.owes_nothing() && !self.machine.is_copying_in();
             return if waits { Ok(false) } else { Err(Fate::Over(End::Left)) };
         }
-        if self.machine.has_its_turn() {
-            if let Some(fate) = self.think_on() {
-                return Err(fate);
-            }
+        let its_turn = self.machine.has_its_turn();
+        if self.crowded && !its_turn && !self.machine.has_room() {
+            // Answers wake us.
+            return Ok(false);
+        }
+        if self.crowded || its_turn {
+            self.think_in_relay()?;
             self.push_up(cx, held)?;
             return Ok(true);
         }
@@ -174,24 +175,21 @@ impl Session {
             Poll::Ready(Err(error)) => return Err(Fate::Over(End::Gone(error.kind()))),
             Poll::Ready(Ok(_)) => {}
         }
-        if desk.up.undecided() >= want
-            && let Some(fate) = self.think_on()
-        {
-            return Err(fate);
+        if desk.up.undecided() >= want {
+            self.think_in_relay()?;
         }
         self.push_up(cx, held)?;
         Ok(true)
     }
 
-    /// Shows the machine what else the client sent.
-    fn think_on(&mut self) -> Option<Fate> {
+    fn think_in_relay(&mut self) -> Result<(), Fate> {
         match self.think_up() {
             Ok(Halt::Goodbye) => self.leaving = true,
             // A machine that holds a server asks for none; it waits for its turn.
-            Ok(Halt::More(_) | Halt::Server(_)) => {}
-            Err(broken) => return Some(Fate::Over(End::Told(answer::broken(&broken)))),
+            Ok(Halt::More(_) | Halt::Full | Halt::Server(_)) => {}
+            Err(broken) => return Err(Fate::Over(End::Told(answer::broken(&broken)))),
         }
-        None
+        Ok(())
     }
 
     fn push_up(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<(), Fate> {
@@ -263,16 +261,7 @@ impl Session {
         let report = answer::lost(if replica { Stake::Transaction } else { stake }, &name, words.as_deref());
         desk.up.forget_kept();
         if let Some(pin) = pinned {
-            let lost = pgherd_wire::write::Report::new(
-                pgherd_wire::write::Severity::Fatal,
-                pgherd_wire::sqlstate::code::ADMIN_SHUTDOWN,
-                report.message.clone(),
-            );
-            return Err(End::Told(lost.detail(format!(
-                "The session held what cannot be rebuilt: {}. {}",
-                pin.word(),
-                report.detail
-            ))));
+            return Err(End::Told(answer::pinned(pin, report, words.as_deref())));
         }
         let lives = match stake == Stake::Nothing && self.machine.owes_nothing() {
             true => self.machine.lose_quietly(),

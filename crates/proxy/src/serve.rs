@@ -60,6 +60,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         manner: Default::default(),
         floors: Default::default(),
         chance: false,
+        crowded: false,
         leaving: false,
         waker: None,
     };

@@ -75,6 +75,8 @@ pub struct Session {
     pub(crate) written: Arc<Written>,
     /// The answer of a replica is looked at before it is passed on.
     pub(crate) chance: bool,
+    /// So many answers are owed that the client is not listened to until some came.
+    pub(crate) crowded: bool,
     /// Terminate was seen behind requests that are not answered yet: they are answered first, as PostgreSQL does, and nothing more is read.
     pub(crate) leaving: bool,
     pub(crate) waker: Option<std::task::Waker>,
@@ -108,6 +110,7 @@ impl Session {
             Halt::More(want) => want,
             _ => HEADER_LEN,
         };
+        self.crowded = halt == Halt::Full;
         Ok(halt)
     }
 

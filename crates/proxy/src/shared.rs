@@ -13,6 +13,7 @@ use pgherd_pool::exchange::Parameters;
 use pgherd_pool::pools::Pools;
 use pgherd_pool::server::Baggage;
 use pgherd_route::choose::{Policy, Reason};
+use pgherd_session::pin::Pin;
 use pgherd_session::prepared::Texts;
 use pgherd_session::server::ServerState;
 use pgherd_topology::cell::Cell;
@@ -30,6 +31,10 @@ impl Baggage for Carried {
 
     fn is_dirty(&self) -> bool {
         self.0.as_ref().is_some_and(|state| state.dirty.is_some())
+    }
+
+    fn is_spoiled(&self) -> bool {
+        self.0.as_ref().is_some_and(|state| state.dirty == Some(Pin::Load))
     }
 
     fn was_reset(&mut self) {

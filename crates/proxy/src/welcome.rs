@@ -39,6 +39,7 @@ impl Session {
                 reported
             }
         };
+        self.machine.set_reported(reported.clone());
         let mut out = BytesMut::with_capacity(1024);
         out.extend_from_slice(unsent);
         for (parameter, value) in reported.iter() {

@@ -1,5 +1,6 @@
 //! What a text does to the session's own state, as far as a text can tell. What it cannot tell is caught by evidence: command tags and ParameterStatus.
 
+use crate::datestyle;
 use crate::pin::Pin;
 use crate::tokens::{Token, Tokens};
 use std::collections::VecDeque;
@@ -98,11 +99,18 @@ fn speaks_of_session(first: Token<'_>) -> bool {
     }
 }
 
-/// Looks for what hides in the middle of a text: session advisory locks, `set_config`, temporary objects. Works on bytes, so literals and comments
+/// Looks for what hides in the middle of a text: session advisory locks, `set_config`, `setseed`, temporary objects. Works on bytes, so literals and comments
 /// count too: it only ever pins too much.
 fn suspicion(text: &[u8]) -> Option<Pin> {
     let matches =
         |at: usize, word: &[u8]| text.get(at..at + word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
+    let seeds = |at: usize| {
+        let before = text[..at].trim_ascii_end();
+        before.len() >= 7 && before[before.len() - 7..].eq_ignore_ascii_case(b"setseed")
+    };
+    if memchr::memchr_iter(b'(', text).any(seeds) {
+        return Some(Pin::Settings);
+    }
     for at in memchr::memchr_iter(b'_', text) {
         if at >= 8 && matches(at - 8, b"advisory_lock") {
             return Some(Pin::AdvisoryLock);
@@ -234,12 +242,15 @@ fn set(tokens: &mut Tokens<'_>) -> Option<Effect> {
     };
     let effect = named.and_then(|name| value(tokens).map(|value| (name, value)));
     Some(match effect {
+        // Not a setting but a deed: what `random` gives from now on outlives any transaction.
+        Some((name, _)) if *name == *b"seed" => Effect::Pins(Pin::Settings),
         _ if local => Effect::Scoped,
         None => unknown,
         // These are the transaction's own, whatever form of SET names them.
         Some((name, _)) if name.starts_with(b"transaction_") => Effect::Scoped,
         Some((name, _)) if matches!(&*name, b"role" | b"session_authorization") => unknown,
         Some((name, value)) if value.eq_ignore_ascii_case(b"default") => Effect::Reset(Some(name)),
+        Some((name, value)) if *name == *datestyle::NAME && !datestyle::is_plain(&value) => unknown,
         // Two forms that only SET TIME ZONE has.
         Some((name, value)) if zone && value.eq_ignore_ascii_case(b"local") => Effect::Reset(Some(name)),
         Some((_, value)) if zone && Tokens::new(&value).next().is_some_and(|t| t.is("interval")) => unknown,
@@ -300,93 +311,5 @@ fn declare(tokens: &mut Tokens<'_>) -> Effect {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn list(text: &str) -> Vec<Effect> {
-        effects(text.as_bytes()).map(|e| e.list.into()).unwrap_or_default()
-    }
-
-    fn set_to(name: &str, value: &str) -> Effect {
-        Effect::Set(name.as_bytes().into(), value.as_bytes().into())
-    }
-
-    #[test]
-    fn an_ordinary_statement_has_none() {
-        for text in [
-            "SELECT abalance FROM pgbench_accounts WHERE aid = 1;",
-            "select set, reset from discard",
-            "INSERT INTO temperature VALUES (1)",
-            "select temp_x, attempt from contemporary",
-            "select pg_advisory_unlock_all()",
-            "select pg_advisory_xact_lock(1)",
-            "COMMIT; ",
-            "PREPARE TRANSACTION 'x'",
-            "SET CONSTRAINTS ALL DEFERRED",
-            "",
-        ] {
-            assert_eq!(effects(text.as_bytes()), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn reads_settings() {
-        assert_eq!(list("SET application_name = 'a b';"), [set_to("application_name", "'a b'")]);
-        assert_eq!(list("set session Search_Path to a, \"B\" ; "), [set_to("search_path", "a, \"B\"")]);
-        assert_eq!(list("SET TIME ZONE 'UTC'"), [set_to("timezone", "'UTC'")]);
-        assert_eq!(list("SET NAMES 'utf8'"), [set_to("client_encoding", "'utf8'")]);
-        assert_eq!(list("SET pgherd.pin = on"), [set_to("pgherd.pin", "on")]);
-        assert_eq!(list("SET x TO DEFAULT"), [Effect::Reset(Some(b"x"[..].into()))]);
-        assert_eq!(list("SET LOCAL x = 1"), [Effect::Scoped]);
-        assert_eq!(list("SET TRANSACTION READ ONLY"), [Effect::Scoped]);
-        assert_eq!(list("SET ROLE bob"), [Effect::Pins(Pin::Settings)]);
-        assert_eq!(list("SET session_authorization TO bob"), [Effect::Pins(Pin::Settings)]);
-        assert_eq!(list("SET transaction_isolation TO serializable"), [Effect::Scoped]);
-        assert_eq!(list("SET TIME ZONE LOCAL"), [Effect::Reset(Some(b"timezone"[..].into()))]);
-        assert_eq!(list("SET TIME ZONE INTERVAL '1' HOUR"), [Effect::Pins(Pin::Settings)]);
-        assert_eq!(list("SET x = E'a'"), [Effect::Pins(Pin::Settings)]);
-        assert_eq!(
-            list("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
-            [Effect::Pins(Pin::Settings)]
-        );
-    }
-
-    #[test]
-    fn reads_several_commands_in_order() {
-        let all = list("SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;");
-        assert_eq!(all, [Effect::Reset(None)]);
-        assert_eq!(
-            list("SELECT 1; SET a=1; RESET b"),
-            [set_to("a", "1"), Effect::Reset(Some(b"b"[..].into()))]
-        );
-    }
-
-    #[test]
-    fn pins() {
-        let pin = |text: &str| effects(text.as_bytes()).and_then(|e| e.pin);
-        assert_eq!(pin("SELECT pg_try_advisory_lock(1)"), Some(Pin::AdvisoryLock));
-        assert_eq!(pin("create TEMP table x()"), Some(Pin::Temporary));
-        assert_eq!(pin("select 1 into temporary x"), Some(Pin::Temporary));
-        assert_eq!(pin("create table pg_temp.x()"), Some(Pin::Temporary));
-        assert_eq!(pin("create temp table x() on commit drop"), None);
-        assert_eq!(pin("select set_config('a', 'b', false)"), Some(Pin::Settings));
-        assert_eq!(pin("select set_config('a', f('b', (1)), True )"), None);
-        for unclear in [
-            "set_config('a', 'b', not true)",
-            "set_config",
-            "set_config('a', $1, x.true)",
-            "set_config('a', true",
-        ] {
-            assert_eq!(pin(&format!("select {unclear}")), Some(Pin::Settings), "{unclear}");
-        }
-        assert_eq!(list("DECLARE c CURSOR WITH HOLD FOR SELECT 1"), [Effect::Pins(Pin::HoldCursor)]);
-        assert_eq!(list("DECLARE c CURSOR FOR SELECT 1"), [Effect::Scoped]);
-        assert_eq!(list("DO $$BEGIN SET x TO 1; END$$"), [Effect::Pins(Pin::Settings)]);
-        assert_eq!(list("DO $$BEGIN PERFORM 1; END$$"), [Effect::Scoped]);
-        assert_eq!(list("LISTEN x"), [Effect::Pins(Pin::Listen)]);
-        assert_eq!(list("PREPARE a AS SELECT 1"), [Effect::Pins(Pin::SqlPrepare)]);
-        assert_eq!(list("DEALLOCATE \"A b\""), [Effect::Deallocate(Some(b"A b"[..].into()))]);
-        assert_eq!(list("DEALLOCATE PREPARE all"), [Effect::Deallocate(None)]);
-        assert_eq!(list("DISCARD ALL"), [Effect::DiscardAll]);
-    }
-}
+#[path = "effect_tests.rs"]
+mod tests;

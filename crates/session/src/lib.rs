@@ -7,6 +7,7 @@
 //! is free only when nothing is owed and no transaction is open; any reply that does not fit breaks the session, it is never guessed.
 //! The result does not depend on how the bytes were cut into pieces. Deliberately absent: sockets, pools, routing.
 pub mod begin;
+pub mod datestyle;
 pub mod doomed;
 pub mod effect;
 pub mod extended;
@@ -22,6 +23,7 @@ pub mod prelude;
 pub mod preparation;
 pub mod prepared;
 pub mod replies;
+pub mod reports;
 pub mod server;
 pub mod simple;
 pub mod step;

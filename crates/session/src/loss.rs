@@ -140,6 +140,7 @@ impl Machine {
         self.up.drop_rest();
         (self.batch, self.copy_in, self.discard, self.touched) = (false, false, false, false);
         (self.failed, self.rolled_back, self.mixed) = (false, false, false);
+        self.reset_from = None;
         (self.uncertain, self.leaving) = (false, false);
         (self.bound, self.bound_ending) = (None, Ending::No);
     }

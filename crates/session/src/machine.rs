@@ -10,6 +10,7 @@ use crate::params::Settings;
 use crate::pending::{Fate, Kind, MAX_OWED, Owed, Pending, Undo};
 use crate::pin::Pin;
 use crate::prepared::Texts;
+use crate::reports::Reported;
 use crate::server::{SOMEBODYS, ServerState};
 use crate::step::{Broken, Halt, Sink};
 use crate::unnamed::Unnamed;
@@ -17,7 +18,7 @@ use bytes::BytesMut;
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::{BadLength, HEADER_LEN, Header, header};
 use pgherd_wire::frontend::{BindNames, max_frame, tag};
-use pgherd_wire::write::Report;
+use pgherd_wire::write::{self, Report};
 use std::sync::Arc;
 
 /// Most bytes of one message that are held before a decision (query text, the names of Bind, reports of a server). Longer messages flow on.
@@ -90,9 +91,13 @@ pub struct Machine {
     /// The block ends with the portal bound last.
     pub(crate) bound_closes: bool,
     pub(crate) startup: Settings,
+    /// What the client was told of them.
+    pub(crate) reported: Arc<Reported>,
     pub(crate) settings: Settings,
     /// Settings (session's, server's) as they were before this transaction changed them.
     pub(crate) before: Option<(Settings, Settings)>,
+    /// The settings before the first RESET since the last ReadyForQuery.
+    pub(crate) reset_from: Option<Settings>,
     /// Since the last ReadyForQuery a ROLLBACK was confirmed.
     pub(crate) rolled_back: bool,
     /// Since the last ReadyForQuery settings were changed around a ROLLBACK: which of them are in force is not known.
@@ -146,7 +151,9 @@ impl Machine {
             bound_closes: false,
             settings: startup.clone(),
             startup,
+            reported: Arc::default(),
             before: None,
+            reset_from: None,
             rolled_back: false,
             touched: false,
             mixed: false,
@@ -175,7 +182,9 @@ impl Machine {
     /// Takes the server away: after [`Machine::is_free`], or at the end of the session, when it may be dirty.
     pub fn detach(&mut self) -> Option<Box<ServerState>> {
         let mut server = self.server.take()?;
-        if server.dirty.is_none() {
+        if server.loaded {
+            server.dirty = Some(Pin::Load);
+        } else if server.dirty.is_none() {
             server.dirty = self.pin.filter(|pin| *pin != Pin::SessionMode || self.limits.session_mode);
         }
         self.owed.shrink();
@@ -218,6 +227,11 @@ impl Machine {
         self.owed.is_empty()
     }
 
+    /// After [`Halt::Full`]: so many replies came that it is worth looking at the client's bytes again.
+    pub fn has_room(&self) -> bool {
+        self.owed.len() <= MAX_OWED / 2
+    }
+
     /// Why the server is kept, if it is.
     pub fn pin(&self) -> Option<Pin> {
         self.pin
@@ -241,12 +255,6 @@ impl Machine {
     /// The session's settings as they are now.
     pub fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// The settings given at startup were proven and completed by a server.
-    pub fn set_startup(&mut self, settings: Settings) {
-        self.settings = settings.clone();
-        self.startup = settings;
     }
 
     /// Prepared statements under names.
@@ -287,7 +295,9 @@ impl Machine {
                 return Ok(Halt::More(want));
             }
             if self.owed.len() >= MAX_OWED {
-                return Err(Broken::TooManyOwed);
+                // Small replies lie in the server's buffer until it is full, or is told to empty it.
+                up.compose(write::flush);
+                return Ok(Halt::Full);
             }
             if self.must_wait_its_turn() {
                 return Ok(Halt::More(HEADER_LEN));
@@ -390,3 +400,7 @@ fn request_appetite(frame: Header, have: &[u8]) -> usize {
 pub(crate) fn answer(down: &mut impl Sink, write: impl FnOnce(&mut BytesMut)) {
     down.compose(write);
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

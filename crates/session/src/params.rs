@@ -1,5 +1,6 @@
 //! The settings a session carries from server to server.
 
+use crate::datestyle;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -64,6 +65,15 @@ impl Settings {
         Settings::from_values(values)
     }
 
+    /// The same after `SET name TO sql`; `None` when what is in force then cannot be told.
+    pub fn set(&self, name: &[u8], sql: &[u8]) -> Option<Settings> {
+        let value = match name {
+            datestyle::NAME => datestyle::over(self.get(name), sql)?,
+            _ => Value::Sql(sql.into()),
+        };
+        Some(self.with(name, Some(value)))
+    }
+
     /// Names and values, in order of names.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Value)> {
         self.0.iter().flat_map(|inner| inner.values.iter().map(|(name, value)| (&**name, value)))
@@ -75,7 +85,14 @@ impl Settings {
         if self.digest() == wanted.digest() {
             return sql;
         }
-        for (name, _) in self.iter().filter(|(name, _)| wanted.get(name).is_none()) {
+        // A value in two parts may say one of them only: the other must not be what was there before.
+        let stale = |name: &[u8], value: &Value| match name {
+            datestyle::NAME => wanted.get(name) != Some(value),
+            // It has no value to go back to.
+            b"seed" => false,
+            _ => wanted.get(name).is_none(),
+        };
+        for (name, _) in self.iter().filter(|(name, value)| stale(name, value)) {
             sql.extend_from_slice(b"RESET ");
             quote_name(&mut sql, name);
             sql.extend_from_slice(b";");

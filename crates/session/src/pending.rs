@@ -6,8 +6,9 @@ use pgherd_wire::write::Report;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Most replies a client may be owed at once. Above it the session ends: a client that never reads must not fill our memory.
-pub const MAX_OWED: usize = 65_536;
+/// Most replies a client may be owed at once: its next requests wait, as they would in the buffers of a direct connection, so that a client that never reads
+/// does not fill our memory.
+pub const MAX_OWED: usize = 16_384;
 
 /// Which request a reply answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,14 @@ use crate::step::Sink;
 use pgherd_wire::backend::Status;
 
 impl Machine {
-    /// The client's first request of a transaction is about to go: before it go the session's settings, when the server has others, and a BEGIN that waited.
+    /// A request of the client is about to go: before it go the session's settings, when the server has others, and a BEGIN that waited. Inside a block the
+    /// server has others only after a RESET, which took it to its own default.
     pub(crate) fn prelude(&mut self, up: &mut impl Sink) {
-        if !self.owed.is_empty() || self.batch || (self.status != Status::Idle && self.begin.is_none()) {
+        let inside = self.status != Status::Idle && self.begin.is_none();
+        if !self.owed.is_empty()
+            || self.batch
+            || inside && !(self.status == Status::Open && self.before.is_some())
+        {
             return;
         }
         // Whatever was begun before has ended.

@@ -2,7 +2,6 @@
 
 use crate::effect::Effect;
 use crate::machine::{MAX_HELD, Machine, answer};
-use crate::params::{Settings, Value};
 use crate::pending::{Fate, Kind, Undo};
 use crate::pin::Pin;
 use crate::prepared::SERVER_PREFIX;
@@ -13,7 +12,7 @@ use pgherd_wire::sqlstate::code;
 use pgherd_wire::write;
 
 /// What becomes of one message of the server.
-enum Delivery {
+pub(crate) enum Delivery {
     Pass,
     Drop,
 }
@@ -86,7 +85,7 @@ impl Machine {
                 return Ok(self.unasked(frame.tag, body));
             }
             tag::ERROR => return self.error(frame, body, down),
-            tag::READY => return self.ready(body),
+            tag::READY => return self.ready(body, down),
             _ => {}
         }
         let Some(head) = self.owed.head() else { return Err(unexpected) };
@@ -124,33 +123,6 @@ impl Machine {
             statement.prove(self.settings.digest());
         }
         Ok(delivery)
-    }
-
-    /// Messages a server may send at any time.
-    fn unasked(&mut self, kind: u8, body: &[u8]) -> Delivery {
-        let ours = self.owed.head().is_some_and(|head| head.fate == Fate::Swallow);
-        match kind {
-            // A notification for somebody else who listened on this server is nobody's here.
-            tag::NOTIFICATION if self.pin.is_none() => Delivery::Drop,
-            _ if ours => Delivery::Drop,
-            // A port speaks of what it is for, not of the node behind it.
-            tag::PARAMETER_STATUS if body.starts_with(b"in_hot_standby\0") => Delivery::Drop,
-            tag::PARAMETER_STATUS => {
-                // While nothing is asked the server can only have read its settings again.
-                if !self.owed.is_empty() && !self.touched && !self.changes_settings() {
-                    // A reported setting changed although no command we saw changes one: inside a function, perhaps.
-                    self.pin_for(Pin::Settings);
-                }
-                Delivery::Pass
-            }
-            _ => Delivery::Pass,
-        }
-    }
-
-    /// The request being answered, or one in this transaction, may change settings.
-    fn changes_settings(&mut self) -> bool {
-        let effects = self.owed.head().and_then(|head| head.effects.as_ref());
-        effects.is_some_and(|effects| !effects.list.is_empty())
     }
 
     fn begin_copy_in(&mut self) {
@@ -240,7 +212,7 @@ impl Machine {
         }
     }
 
-    fn ready(&mut self, body: &[u8]) -> Result<Delivery, Broken> {
+    fn ready(&mut self, body: &[u8], down: &mut impl Sink) -> Result<Delivery, Broken> {
         let unexpected = Broken::Server("ReadyForQuery out of turn", tag::READY);
         let status = Status::view(body).ok_or(unexpected.clone())?;
         let owed = self.owed.pop().filter(|owed| owed.kind.ends_unit()).ok_or(unexpected.clone())?;
@@ -248,19 +220,24 @@ impl Machine {
             // First the settings, outside of any block; then the BEGIN, after which the server is where the client believes it to be.
             let more =
                 self.owed.head().is_some_and(|next| next.kind == Kind::Query && next.fate == Fate::Swallow);
-            let wanted = if more { Status::Idle } else { self.prepared_status() };
+            let wanted = self.prepared_status(more);
             return if status == wanted { Ok(Delivery::Drop) } else { Err(unexpected) };
         }
         self.status = status;
         self.copy_in = false;
         self.settle_endings();
+        self.tell_resets(down);
         self.settle();
         Ok(Delivery::Pass)
     }
 
-    /// The status after what we sent before the client's request.
-    fn prepared_status(&self) -> Status {
-        if self.begun.is_some() { Status::Open } else { Status::Idle }
+    /// The status after what we sent before the client's request; `more` of it is still to come.
+    fn prepared_status(&self, more: bool) -> Status {
+        match self.begun.is_some() {
+            true if more => Status::Idle,
+            true => Status::Open,
+            false => self.status,
+        }
     }
 
     /// A transaction, or a part of one, ended: settings changed in it are kept or forgotten.
@@ -302,10 +279,16 @@ impl Machine {
     fn confirm_effect(&mut self, tag: &[u8]) {
         let effect = self.owed.head().and_then(|head| head.effects.as_mut()?.list.pop_front());
         self.touched = true;
+        if let Some(server) = self.server.as_mut().filter(|_| tag == b"LOAD") {
+            server.loaded = true;
+        }
         match (tag, effect) {
-            (b"SET", Some(Effect::Set(name, value))) => {
-                self.change(|settings| settings.with(&name, Some(Value::Sql(value.clone()))))
-            }
+            (b"SET", Some(Effect::Set(name, value))) => match self.settings.set(&name, &value) {
+                Some(_) => {
+                    self.change(|settings| settings.set(&name, &value).unwrap_or_else(|| settings.clone()))
+                }
+                None => self.pin_for(Pin::Settings),
+            },
             (b"SET" | b"DECLARE CURSOR" | b"DO", Some(Effect::Scoped)) => {}
             (b"SET" | b"RESET", Some(Effect::Reset(Some(name)))) => self.reset(&name),
             (b"RESET", Some(Effect::Reset(None))) => self.reset_all(),
@@ -321,41 +304,8 @@ impl Machine {
         }
     }
 
-    /// Changes the session's settings and what is applied on the server alike.
-    fn change(&mut self, with: impl Fn(&Settings) -> Settings) {
-        let Some(server) = self.server.as_mut() else { return };
-        self.mixed |= self.rolled_back;
-        if self.before.is_none() {
-            self.before = Some((self.settings.clone(), server.applied.clone()));
-        }
-        self.settings = with(&self.settings);
-        server.applied = with(&server.applied);
-    }
-
-    /// RESET goes back to what the session started with; the server went back to its own default, which the next prelude mends.
-    fn reset(&mut self, name: &[u8]) {
-        let started = self.startup.get(name).cloned();
-        self.change(|settings| settings.with(name, None));
-        self.settings = self.settings.with(name, started);
-    }
-
-    fn reset_all(&mut self) {
-        self.change(|_| Settings::default());
-        self.settings = self.startup.clone();
-    }
-
-    fn discard_all(&mut self) {
-        self.before = None;
-        self.settings = self.startup.clone();
-        self.pin = self.limits.session_mode.then_some(Pin::SessionMode);
-        if let Some(server) = self.server.as_mut() {
-            (server.applied, server.dirty) = (Settings::default(), None);
-        }
-        self.forget_statements();
-    }
-
     /// All statements are gone but those whose Parse is still on its way. The unnamed one is none of them.
-    fn forget_statements(&mut self) {
+    pub(crate) fn forget_statements(&mut self) {
         let coming: Vec<&[u8]> = self.owed.iter().filter_map(|owed| owed.undo.named()).collect();
         self.names.keep_only(|name| coming.contains(&name));
         if let Some(server) = self.server.as_mut() {

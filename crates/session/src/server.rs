@@ -64,8 +64,10 @@ pub struct ServerState {
     pub applied: Settings,
     /// Session and serial of the Parse that made its unnamed statement; `None`: it has none. See [`SOMEBODYS`].
     pub unnamed: Option<(u64, u64)>,
-    /// Something is left on it that only DISCARD ALL takes away.
+    /// Something is left on it that only DISCARD ALL takes away; what [`Pin::Load`] left, nothing does.
     pub dirty: Option<Pin>,
+    /// A library was loaded into it, which nothing takes away: it must not be used by another session.
+    pub(crate) loaded: bool,
     statements: HashMap<u64, Prepared, BuildHasherDefault<NumberHasher>>,
     clock: u64,
     /// Statements whose Parse was not answered yet, oldest first: when an earlier request of its batch fails, it never runs.

@@ -21,6 +21,8 @@ pub enum Halt {
     More(usize),
     /// The message at the front needs a server: attach one and show the same bytes again.
     Server(Demand),
+    /// As many replies are owed as may be: show the same bytes again when there is room ([`crate::machine::Machine::has_room`]).
+    Full,
     /// Terminate: the client leaves.
     Goodbye,
 }
@@ -58,8 +60,6 @@ pub enum Broken {
     ClientTag(u8),
     /// The server sent something that was not owed, or an impossible length; the text says what.
     Server(&'static str, u8),
-    /// The client made more requests without reading answers than [`crate::pending::MAX_OWED`].
-    TooManyOwed,
     /// The server refused what pgherd itself had put before the client's request (settings, BEGIN).
     Preparation(Box<[u8]>),
 }
@@ -74,7 +74,6 @@ impl fmt::Display for Broken {
             Broken::Server(what, tag) => {
                 write!(f, "server sent {what} (message type \"{}\")", tag.escape_ascii())
             }
-            Broken::TooManyOwed => f.write_str("too many pipelined requests without an answer"),
             Broken::Preparation(_) => f.write_str("the server refused the session's settings"),
         }
     }

@@ -56,6 +56,11 @@ pub fn close_statement(out: &mut BytesMut, name: &[u8]) {
     });
 }
 
+/// Flush (to a server).
+pub fn flush(out: &mut BytesMut) {
+    frame(out, b'H', |_| {});
+}
+
 /// Sync (to a server).
 pub fn sync(out: &mut BytesMut) {
     out.put_slice(b"S\0\0\0\x04");

@@ -110,6 +110,7 @@ impl Play {
                     self.up.begin();
                     self.machine.attach(Box::new(ServerState::default()), false);
                 }
+                Halt::Full => return Ok(false),
                 Halt::Goodbye => return Ok(true),
             }
         }

@@ -1,0 +1,87 @@
+use super::*;
+
+fn list(text: &str) -> Vec<Effect> {
+    effects(text.as_bytes()).map(|e| e.list.into()).unwrap_or_default()
+}
+
+fn set_to(name: &str, value: &str) -> Effect {
+    Effect::Set(name.as_bytes().into(), value.as_bytes().into())
+}
+
+#[test]
+fn an_ordinary_statement_has_none() {
+    for text in [
+        "SELECT abalance FROM pgbench_accounts WHERE aid = 1;",
+        "select set, reset from discard",
+        "INSERT INTO temperature VALUES (1)",
+        "select temp_x, attempt from contemporary",
+        "select pg_advisory_unlock_all()",
+        "select pg_advisory_xact_lock(1)",
+        "COMMIT; ",
+        "PREPARE TRANSACTION 'x'",
+        "SET CONSTRAINTS ALL DEFERRED",
+        "",
+    ] {
+        assert_eq!(effects(text.as_bytes()), None, "{text}");
+    }
+}
+
+#[test]
+fn reads_settings() {
+    assert_eq!(list("SET application_name = 'a b';"), [set_to("application_name", "'a b'")]);
+    assert_eq!(list("set session Search_Path to a, \"B\" ; "), [set_to("search_path", "a, \"B\"")]);
+    assert_eq!(list("SET TIME ZONE 'UTC'"), [set_to("timezone", "'UTC'")]);
+    assert_eq!(list("SET NAMES 'utf8'"), [set_to("client_encoding", "'utf8'")]);
+    assert_eq!(list("SET pgherd.pin = on"), [set_to("pgherd.pin", "on")]);
+    assert_eq!(list("SET x TO DEFAULT"), [Effect::Reset(Some(b"x"[..].into()))]);
+    assert_eq!(list("SET LOCAL x = 1"), [Effect::Scoped]);
+    assert_eq!(list("SET TRANSACTION READ ONLY"), [Effect::Scoped]);
+    assert_eq!(list("SET ROLE bob"), [Effect::Pins(Pin::Settings)]);
+    assert_eq!(list("SET session_authorization TO bob"), [Effect::Pins(Pin::Settings)]);
+    assert_eq!(list("SET transaction_isolation TO serializable"), [Effect::Scoped]);
+    assert_eq!(list("SET TIME ZONE LOCAL"), [Effect::Reset(Some(b"timezone"[..].into()))]);
+    assert_eq!(list("SET TIME ZONE INTERVAL '1' HOUR"), [Effect::Pins(Pin::Settings)]);
+    assert_eq!(list("SET DateStyle TO iso, ymd"), [set_to("datestyle", "iso, ymd")]);
+    assert_eq!(list("SET DateStyle TO 'iso, default'"), [Effect::Pins(Pin::Settings)]);
+    assert_eq!(list("SET DateStyle TO DEFAULT"), [Effect::Reset(Some(b"datestyle"[..].into()))]);
+    assert_eq!(list("SET LOCAL seed TO 0.5"), [Effect::Pins(Pin::Settings)]);
+    assert_eq!(list("SET x = E'a'"), [Effect::Pins(Pin::Settings)]);
+    assert_eq!(list("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"), [Effect::Pins(Pin::Settings)]);
+}
+
+#[test]
+fn reads_several_commands_in_order() {
+    let all = list("SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;");
+    assert_eq!(all, [Effect::Reset(None)]);
+    assert_eq!(list("SELECT 1; SET a=1; RESET b"), [set_to("a", "1"), Effect::Reset(Some(b"b"[..].into()))]);
+}
+
+#[test]
+fn pins() {
+    let pin = |text: &str| effects(text.as_bytes()).and_then(|e| e.pin);
+    assert_eq!(pin("SELECT pg_try_advisory_lock(1)"), Some(Pin::AdvisoryLock));
+    assert_eq!(pin("create TEMP table x()"), Some(Pin::Temporary));
+    assert_eq!(pin("select 1 into temporary x"), Some(Pin::Temporary));
+    assert_eq!(pin("create table pg_temp.x()"), Some(Pin::Temporary));
+    assert_eq!(pin("create temp table x() on commit drop"), None);
+    assert_eq!(pin("select SetSeed (0.5)"), Some(Pin::Settings));
+    assert_eq!(pin("select set_config('a', 'b', false)"), Some(Pin::Settings));
+    assert_eq!(pin("select set_config('a', f('b', (1)), True )"), None);
+    for unclear in [
+        "set_config('a', 'b', not true)",
+        "set_config",
+        "set_config('a', $1, x.true)",
+        "set_config('a', true",
+    ] {
+        assert_eq!(pin(&format!("select {unclear}")), Some(Pin::Settings), "{unclear}");
+    }
+    assert_eq!(list("DECLARE c CURSOR WITH HOLD FOR SELECT 1"), [Effect::Pins(Pin::HoldCursor)]);
+    assert_eq!(list("DECLARE c CURSOR FOR SELECT 1"), [Effect::Scoped]);
+    assert_eq!(list("DO $$BEGIN SET x TO 1; END$$"), [Effect::Pins(Pin::Settings)]);
+    assert_eq!(list("DO $$BEGIN PERFORM 1; END$$"), [Effect::Scoped]);
+    assert_eq!(list("LISTEN x"), [Effect::Pins(Pin::Listen)]);
+    assert_eq!(list("PREPARE a AS SELECT 1"), [Effect::Pins(Pin::SqlPrepare)]);
+    assert_eq!(list("DEALLOCATE \"A b\""), [Effect::Deallocate(Some(b"A b"[..].into()))]);
+    assert_eq!(list("DEALLOCATE PREPARE all"), [Effect::Deallocate(None)]);
+    assert_eq!(list("DISCARD ALL"), [Effect::DiscardAll]);
+}
