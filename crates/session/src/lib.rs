@@ -30,4 +30,5 @@ pub mod step;
 pub mod survey;
 pub mod tokens;
 pub mod turns;
+pub mod undo;
 pub mod unnamed;

@@ -7,11 +7,11 @@ use crate::flow::Flow;
 use crate::loss::Ending;
 use crate::names::Names;
 use crate::params::Settings;
-use crate::pending::{Fate, Kind, MAX_OWED, Owed, Pending, Undo};
+use crate::pending::{Fate, Kind, MAX_OWED, Owed, Pending};
 use crate::pin::Pin;
 use crate::prepared::Texts;
 use crate::reports::Reported;
-use crate::server::{SOMEBODYS, ServerState};
+use crate::server::ServerState;
 use crate::step::{Broken, Halt, Sink};
 use crate::unnamed::Unnamed;
 use bytes::BytesMut;
@@ -342,41 +342,6 @@ impl Machine {
     pub(crate) fn owe(&mut self, kind: Kind) -> &mut Owed {
         self.turns.units += u32::from(kind.ends_unit());
         self.owed.push(Owed::new(kind, Fate::Forward))
-    }
-
-    /// Undoes what a request that never ran had changed here.
-    pub(crate) fn undo(&mut self, owed: Owed) {
-        if let (Some(statement), Some(server)) = (&owed.learned, self.server.as_mut()) {
-            server.forget(statement.id);
-        }
-        let lent = match owed.undo {
-            Undo::Nothing => return,
-            Undo::Named(name) => {
-                self.names.remove(&name);
-                return;
-            }
-            Undo::Closed(name, statement) => return self.names.insert(name, statement),
-            Undo::Evicted(id) => {
-                if let Some(server) = self.server.as_mut() {
-                    server.keep_evicted(id);
-                }
-                return;
-            }
-            Undo::Unnamed(serial) => {
-                self.unnamed.undo(serial);
-                Some((self.id, serial))
-            }
-            Undo::Dropped(serial) => {
-                self.unnamed.restore(serial);
-                None
-            }
-            Undo::Lent(0) => None,
-            Undo::Lent(serial) => Some((self.id, serial)),
-        };
-        // The server still has what it had before, perhaps another session's; unless a later request changed that.
-        if let Some(server) = self.server.as_mut().filter(|server| server.unnamed == lent) {
-            server.unnamed = Some(SOMEBODYS);
-        }
     }
 }
 
