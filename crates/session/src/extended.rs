@@ -31,7 +31,8 @@ impl Machine {
         if self.server.is_none() {
             return Verdict::Stop(Halt::Server(self.extended_demand(frame, body)));
         }
-        self.prelude(up);
+        let forget = self.meets_others_values() && self.batch_asks_for_last_value(frame.tag, body);
+        self.prelude(up, forget);
         self.open_batch(frame.tag, body, up);
         self.batch = true;
         match frame.tag {
@@ -79,7 +80,7 @@ impl Machine {
             answer(down, |out| write::ready(out, status));
             return Verdict::Skip;
         }
-        self.prelude(up);
+        self.prelude(up, false);
         self.batches += 1;
         self.batch = false;
         self.owe(Kind::Sync);

@@ -24,6 +24,7 @@ pub mod preparation;
 pub mod prepared;
 pub mod replies;
 pub mod reports;
+pub mod sequences;
 pub mod server;
 pub mod simple;
 pub mod step;

@@ -170,7 +170,9 @@ impl Machine {
     }
 
     /// Gives the session a server. With `read_only`, transactions on it default to READ ONLY.
-    pub fn attach(&mut self, server: Box<ServerState>, read_only: bool) {
+    pub fn attach(&mut self, mut server: Box<ServerState>, read_only: bool) {
+        server.is_lent |= server.guest != 0 && server.guest != self.id;
+        server.guest = self.id;
         self.server = Some(server);
         self.read_only = read_only;
         self.relayed = false;

@@ -8,8 +8,8 @@ use pgherd_wire::backend::Status;
 
 impl Machine {
     /// A request of the client is about to go: before it go the session's settings, when the server has others, and a BEGIN that waited. Inside a block the
-    /// server has others only after a RESET, which took it to its own default.
-    pub(crate) fn prelude(&mut self, up: &mut impl Sink) {
+    /// server has others only after a RESET, which took it to its own default. With `forget` others' values of sequences are forgotten, see `sequences`.
+    pub(crate) fn prelude(&mut self, up: &mut impl Sink, forget: bool) {
         let inside = self.status != Status::Idle && self.begin.is_none();
         if !self.owed.is_empty()
             || self.batch
@@ -31,6 +31,11 @@ impl Machine {
             server.applied = wanted;
             // A simple query destroys it (documentation, chapter 55.2.3).
             server.unnamed = None;
+        }
+        if forget {
+            up.compose(|out| pgherd_wire::write::query(out, b"DISCARD SEQUENCES"));
+            self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
+            (server.is_lent, server.unnamed) = (false, None);
         }
         if let Some(begin) = self.begin.take() {
             up.compose(|out| pgherd_wire::write::query(out, &begin.text));

@@ -66,6 +66,10 @@ pub struct ServerState {
     pub unnamed: Option<(u64, u64)>,
     /// Something is left on it that only DISCARD ALL takes away; what [`Pin::Load`] left, nothing does.
     pub dirty: Option<Pin>,
+    /// The session that had it last; 0: none yet.
+    pub(crate) guest: u64,
+    /// Another session had it before, whose last values of sequences were not forgotten.
+    pub(crate) is_lent: bool,
     /// A library was loaded into it, which nothing takes away: it must not be used by another session.
     pub(crate) loaded: bool,
     statements: HashMap<u64, Prepared, BuildHasherDefault<NumberHasher>>,

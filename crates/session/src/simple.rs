@@ -5,6 +5,7 @@ use crate::effect::{Effect, Effects, effects, effects_of_cut};
 use crate::loss::{Ending, closes_block, ending};
 use crate::machine::{MAX_HELD, Machine, Verdict, answer};
 use crate::pending::{Fate, Kind, Owed, Undo};
+use crate::sequences::asks_for_last_value;
 use crate::step::{Demand, Halt, Sink};
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::Header;
@@ -35,7 +36,8 @@ impl Machine {
         if let Some(pin) = effects.as_ref().and_then(|effects| effects.pin) {
             self.pin_for(pin);
         }
-        self.prelude(up);
+        let forget = self.meets_others_values() && asks_for_last_value(text);
+        self.prelude(up, forget);
         // A simple query destroys the unnamed statement (documentation, chapter 55.2.3).
         let unnamed = self.unnamed.clear();
         if let Some(server) = self.server.as_mut() {
@@ -143,7 +145,7 @@ impl Machine {
         if self.server.is_none() {
             return Verdict::Stop(Halt::Server(self.demand(b"")));
         }
-        self.prelude(up);
+        self.prelude(up, false);
         self.note_ending(Ending::No);
         self.batch = false;
         self.owe(Kind::Function);
