@@ -111,6 +111,8 @@ pub struct Pool<B> {
     closed: AtomicBool,
     pub(crate) parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
     pub(crate) checkouts: Vec<pgherd_metrics::counter::Counter>,
+    /// Connections that sessions keep beyond their transactions.
+    pub kept: AtomicUsize,
     pub(crate) connects: pgherd_metrics::counter::Counter,
     pub(crate) connect_failures: pgherd_metrics::counter::Counter,
 }
@@ -148,6 +150,7 @@ impl<B: Baggage> Pool<B> {
             closed: AtomicBool::new(false),
             parameters: ArcSwap::default(),
             checkouts: (0..homes).map(|_| Default::default()).collect(),
+            kept: AtomicUsize::new(0),
             connects: Default::default(),
             connect_failures: Default::default(),
         })

@@ -35,6 +35,22 @@ pub struct PoolFacts {
     pub size: usize,
     /// Sessions in line.
     pub waiting: usize,
+    /// Connections that sessions keep beyond their transactions.
+    pub kept: usize,
+}
+
+impl PoolFacts {
+    /// What the pool's connections are doing, when there is none for somebody.
+    fn usage(&self) -> String {
+        let kept = match self.kept {
+            0 => String::new(),
+            kept => format!(", {kept} of them kept by sessions for what cannot be moved"),
+        };
+        format!(
+            "The pool of user \"{}\" and database \"{}\" on node \"{}\" has {} connections, all in use{kept}",
+            self.user, self.database, self.node, self.size
+        )
+    }
 }
 
 fn seconds(time: Duration) -> String {
@@ -52,17 +68,27 @@ pub fn unserved(why: &Unserved) -> Report {
                 Want::Fresh => "no replica is fresh enough",
             };
             Report::new(Severity::Error, code::CANNOT_CONNECT_NOW, message)
-                .detail(format!("The request waited {} (hold_timeout); the control plane's phase is {phase}.", seconds(*waited)))
+                .detail(format!(
+                    "The request waited {} (hold_timeout); the control plane's phase is {phase}.",
+                    seconds(*waited)
+                ))
                 .hint("Retry the transaction; nothing of it was sent to a server.")
         }
-        Unserved::NoServer(NoServer::Timeout, waited, pool) => {
-            Report::new(Severity::Error, code::TOO_MANY_CONNECTIONS, "timed out waiting for a server connection")
-                .detail(format!(
-                    "The pool of user \"{}\" and database \"{}\" on node \"{}\" has {} connections, all in use for {} (query_wait_timeout); {} clients wait.",
-                    pool.user, pool.database, pool.node, pool.size, seconds(*waited), pool.waiting
-                ))
-                .hint("Raise max_pool_size, or shorten transactions.")
-        }
+        Unserved::NoServer(NoServer::Timeout, waited, pool) => Report::new(
+            Severity::Error,
+            code::TOO_MANY_CONNECTIONS,
+            "timed out waiting for a server connection",
+        )
+        .detail(format!(
+            "{}. This client waited {} (query_wait_timeout), {} more wait.",
+            pool.usage(),
+            seconds(*waited),
+            pool.waiting
+        ))
+        .hint(match pool.kept {
+            0 => "Raise max_pool_size, or shorten transactions.",
+            _ => "Raise max_pool_size; the metric pgherd_client_pins tells why sessions keep their servers.",
+        }),
         Unserved::NoServer(NoServer::Connect(ConnectError::Server(error)), ..) => {
             // Only refusals every node would repeat come here, in the server's own words.
             let mut report = Report::new(Severity::Error, known_code(&error.sqlstate), &*error.message);
@@ -70,19 +96,23 @@ pub fn unserved(why: &Unserved) -> Report {
             report.hint = error.hint.as_deref().unwrap_or_default().into();
             report
         }
-        Unserved::NoServer(NoServer::Connect(error), waited, pool) => {
-            Report::new(Severity::Error, code::CANNOT_CONNECT_NOW, format!("could not get a connection to node \"{}\"", pool.node))
-                .detail(format!("After {}: {error}.", seconds(*waited)))
-                .hint("Retry the transaction; nothing of it was sent to a server.")
-        }
+        Unserved::NoServer(NoServer::Connect(error), waited, pool) => Report::new(
+            Severity::Error,
+            code::CANNOT_CONNECT_NOW,
+            format!("could not get a connection to node \"{}\"", pool.node),
+        )
+        .detail(format!("After {}: {error}.", seconds(*waited)))
+        .hint("Retry the transaction; nothing of it was sent to a server."),
         Unserved::NoServer(NoServer::Closed, ..) => {
             Report::new(Severity::Error, code::CANNOT_CONNECT_NOW, "the route to the server was closed")
                 .hint("Retry the transaction; nothing of it was sent to a server.")
         }
-        Unserved::ReadOnlyListener => {
-            Report::new(Severity::Error, code::READ_ONLY_SQL_TRANSACTION, "cannot execute a write through the replica port")
-                .hint("Use the primary's port, or the one that splits reads and writes.")
-        }
+        Unserved::ReadOnlyListener => Report::new(
+            Severity::Error,
+            code::READ_ONLY_SQL_TRANSACTION,
+            "cannot execute a write through the replica port",
+        )
+        .hint("Use the primary's port, or the one that splits reads and writes."),
     }
 }
 
@@ -243,8 +273,9 @@ pub fn unknown_database(name: &str) -> Report {
 /// A long wait in line; the client goes on waiting.
 pub fn waits(pool: &PoolFacts) -> Report {
     Report::new(Severity::Notice, "00000", "waiting for a server connection").detail(format!(
-        "The pool of user \"{}\" and database \"{}\" on node \"{}\" has {} connections, all in use; {} clients wait.",
-        pool.user, pool.database, pool.node, pool.size, pool.waiting
+        "{}; {} clients wait.",
+        pool.usage(),
+        pool.waiting
     ))
 }
 

@@ -1,6 +1,7 @@
 //! A session as others see it, and the bell they ring.
 
 use parking_lot::Mutex;
+use pgherd_session::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Waker;
@@ -81,6 +82,8 @@ pub struct Card {
     since: AtomicU64,
     bells: AtomicU32,
     waker: Mutex<Option<Waker>>,
+    /// Why it keeps its server: place in [`Pin::ALL`] plus one, 0 for no reason.
+    pin: AtomicU8,
     /// Number of the server it holds, 0 for none; with [`CANCELLING`] while a cancel request is on its way there.
     held: AtomicU64,
 }
@@ -109,6 +112,7 @@ impl Card {
             since: AtomicU64::new(now),
             bells: AtomicU32::new(0),
             waker: Mutex::new(None),
+            pin: AtomicU8::new(0),
             held: AtomicU64::new(0),
         }
     }
@@ -124,6 +128,18 @@ impl Card {
     pub fn does(&self, doing: Doing, now: u64) {
         self.doing.store(doing as u8, Ordering::Relaxed);
         self.since.store(now, Ordering::Relaxed);
+    }
+
+    /// The session keeps its server for this reason, or for none.
+    pub(crate) fn set_pin(&self, pin: Option<Pin>) {
+        let at = |pin| Pin::ALL.iter().position(|one| *one == pin).map_or(0, |at| at as u8 + 1);
+        self.pin.store(pin.map_or(0, at), Ordering::Relaxed);
+    }
+
+    /// Why the session keeps its server, if it does.
+    pub fn pin(&self) -> Option<Pin> {
+        let at = usize::from(self.pin.load(Ordering::Relaxed)).checked_sub(1)?;
+        Pin::ALL.get(at).copied()
     }
 
     /// Rings: the session sees it at its next step.

@@ -12,6 +12,7 @@ use pgherd_route::floor::Proof;
 use pgherd_route::intent::Routing;
 use pgherd_topology::node::NodeId;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A server in a session's hands. When it is dropped there, because the session's task panicked or was ended, the server is closed, so that its pool does not
 /// count it for ever.
@@ -21,11 +22,20 @@ pub(crate) struct Held {
     pub(crate) node: NodeId,
     /// The node was a replica when the server was taken, so nothing can have been written through it.
     pub(crate) replica: bool,
+    /// Counted among those of the pool that sessions keep.
+    kept: bool,
 }
 
 impl Held {
     pub(crate) fn server(&mut self) -> &mut Server<Carried> {
         self.server.as_mut().expect("only `give` takes it, and ends the holding")
+    }
+
+    /// The session keeps it beyond its transaction.
+    pub(crate) fn keep(&mut self) {
+        if !std::mem::replace(&mut self.kept, true) {
+            self.pool.kept.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Ends the holding: the server, and the pool it goes back to.
@@ -37,6 +47,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        if self.kept {
+            self.pool.kept.fetch_sub(1, Ordering::Relaxed);
+        }
         if let Some(server) = self.server.take() {
             self.pool.cut(server);
         }
@@ -169,7 +182,7 @@ impl Session {
         if let Some(desk) = self.desk.as_mut() {
             desk.up.keep();
         }
-        Held { server: Some(server), pool, node: way.node, replica: way.replica }
+        Held { server: Some(server), pool, node: way.node, replica: way.replica, kept: false }
     }
 
     pub(crate) fn facts(&self, pool: &Pool<Carried>) -> PoolFacts {
@@ -185,6 +198,7 @@ impl Session {
                 .map_or_else(String::new, |node| node.name.to_string()),
             size: pool.shape().max_size,
             waiting: stats.waiting,
+            kept: pool.kept.load(Ordering::Relaxed),
         }
     }
 

@@ -58,7 +58,7 @@ impl Session {
                 return Poll::Ready(Fate::Free);
             }
             if !moved {
-                self.note(cx);
+                self.note(cx, held);
                 return Poll::Pending;
             }
         }
@@ -208,8 +208,12 @@ impl Session {
     }
 
     /// Nothing to do until somebody moves.
-    fn note(&mut self, cx: &Context<'_>) {
+    fn note(&mut self, cx: &Context<'_>, held: &mut Held) {
         self.listen_for_bells(cx);
+        if let Some(pin) = self.machine.pin() {
+            held.keep();
+            self.entry.card.set_pin(Some(pin));
+        }
         let doing = match (self.machine.owes_nothing(), self.machine.is_between_transactions()) {
             (true, true) => Doing::Idle,
             (true, false) => Doing::IdleInTransaction,

@@ -175,6 +175,7 @@ impl Session {
         self.card().does(Doing::Idle, self.shared.now());
         self.forget_request();
         self.note_floors(held.node, held.replica);
+        self.card().set_pin(None);
         if let Some(desk) = self.desk.as_mut() {
             desk.up.forget_kept();
         }

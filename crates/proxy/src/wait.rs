@@ -28,7 +28,6 @@ impl Session {
     pub(crate) async fn acquire_slowly(&mut self) -> Result<Result<Held, Unserved>, End> {
         let begun = Instant::now();
         self.entry.card.does(Doing::Waiting, self.shared.now());
-        let mut failure = None;
         loop {
             // Subscribed before the look, so that no change is missed in between.
             let mut changes = self.shared.cell.subscribe();
@@ -36,7 +35,7 @@ impl Session {
                 Ok(way) => way,
                 Err(Decision::Refuse(_)) => return Ok(Err(Unserved::ReadOnlyListener)),
                 Err(Decision::Wait(want)) => {
-                    if let Some(why) = self.park(&mut changes, begun, want, &mut failure).await? {
+                    if let Some(why) = self.park(&mut changes, begun, want).await? {
                         return Ok(Err(why));
                     }
                     continue;
@@ -57,7 +56,7 @@ impl Session {
                 }
                 Waited::Over(end) => return Err(end),
                 Waited::Elsewhere(why) => {
-                    if let Some(why) = self.next_try(&way, &pool, why, begun, &mut failure).await? {
+                    if let Some(why) = self.next_try(&way, &pool, why, begun).await? {
                         return Ok(Err(why));
                     }
                 }
@@ -71,12 +70,11 @@ impl Session {
         changes: &mut tokio::sync::watch::Receiver<u64>,
         begun: Instant,
         want: Want,
-        failure: &mut Option<Unserved>,
     ) -> Result<Option<Unserved>, End> {
         let hold = self.terms.timeouts.hold;
         let Some(left) = hold.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
             let phase = self.shared.cell.load().phase;
-            return Ok(Some(failure.take().unwrap_or(Unserved::NoNode(want, begun.elapsed(), phase))));
+            return Ok(Some(Unserved::NoNode(want, begun.elapsed(), phase)));
         };
         // No snapshot tells when a replica has caught up.
         let left = if want == Want::Fresh { left.min(FRESH_PACE) } else { left };
@@ -95,7 +93,6 @@ impl Session {
         pool: &Arc<Pool<Carried>>,
         why: NoServer,
         begun: Instant,
-        failure: &mut Option<Unserved>,
     ) -> Result<Option<Unserved>, End> {
         let unserved = Unserved::NoServer(why.clone(), begun.elapsed(), self.facts(pool));
         let hopeless = match &why {
@@ -106,7 +103,6 @@ impl Session {
         if hopeless || begun.elapsed() >= self.terms.timeouts.hold {
             return Ok(Some(unserved));
         }
-        *failure = Some(unserved);
         let tried_all = self.avoid.replace(way.node) == Some(way.node);
         if tried_all || !way.replica {
             self.wait_for(tokio::time::sleep(pgherd_pool::pool::CONNECT_BACKOFF / 4)).await?;

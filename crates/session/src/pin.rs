@@ -26,6 +26,20 @@ pub enum Pin {
 }
 
 impl Pin {
+    /// Every reason.
+    pub const ALL: [Pin; 10] = [
+        Pin::Temporary,
+        Pin::AdvisoryLock,
+        Pin::HoldCursor,
+        Pin::Listen,
+        Pin::SqlPrepare,
+        Pin::Load,
+        Pin::Settings,
+        Pin::LargeStatement,
+        Pin::Unprovable,
+        Pin::SessionMode,
+    ];
+
     /// The word used in tables and as metric label.
     pub fn word(self) -> &'static str {
         match self {

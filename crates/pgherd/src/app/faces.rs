@@ -281,6 +281,16 @@ fn clients(sheet: &mut Sheet, house: &House) {
             [("listener", &**listener), ("database", &**database), ("user", &**user), ("state", state)];
         sheet.level(&label_text(&labels), *count);
     }
+    let mut pins = BTreeMap::new();
+    house.shared.cards.each(|card| {
+        if let Some(pin) = card.pin() {
+            *pins.entry(pin.word()).or_insert(0i64) += 1;
+        }
+    });
+    sheet.family("pgherd_client_pins", Shape::Gauge, "Sessions that keep their server, by reason.");
+    for (reason, count) in &pins {
+        sheet.level(&label_text(&[("reason", reason)]), *count);
+    }
     sheet.family("pgherd_clients_logging_in", Shape::Gauge, "Connections that are not authenticated yet.");
     sheet.level("", i64::try_from(house.door.unauthenticated()).unwrap_or(i64::MAX));
 }
