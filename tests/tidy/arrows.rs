@@ -3,14 +3,15 @@
 use toml::{Table, Value};
 
 /// Our crates, lowest floor first, and which of ours each may import.
-const FLOORS: [(&str, &[&str]); 13] = [
+const FLOORS: [(&str, &[&str]); 14] = [
     ("wire", &[]),
+    ("sql", &[]),
     ("topology", &[]),
     ("metrics", &[]),
     ("net", &[]),
     ("lab", &[]),
-    ("session", &["wire"]),
-    ("route", &["topology"]),
+    ("session", &["wire", "sql"]),
+    ("route", &["topology", "sql"]),
     ("failover", &["topology"]),
     ("pool", &["wire", "net", "topology", "metrics"]),
     ("login", &["net"]),
@@ -23,7 +24,8 @@ const FLOORS: [(&str, &[&str]); 13] = [
 const ROOFS: [&str; 3] = ["pgherd", "tests", "bench"];
 
 /// Crates that may take from outside only what is listed (and `thiserror`).
-const FRUGAL: [(&str, &[&str]); 6] = [
+const FRUGAL: [(&str, &[&str]); 7] = [
+    ("sql", &["memchr"]),
     ("wire", &["bytes", "memchr"]),
     ("topology", &["arc-swap", "tokio"]),
     ("metrics", &["hdrhistogram", "parking_lot"]),
