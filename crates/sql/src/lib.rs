@@ -10,4 +10,5 @@ pub mod literal;
 pub mod name;
 pub mod number;
 pub mod token;
+pub mod unicode;
 pub mod wordlist;

@@ -32,6 +32,11 @@ impl<'a> Name<'a> {
         Name { raw, quoted: false }
     }
 
+    /// An identifier that was decoded: what it spells is its name. It must hold no quote.
+    pub fn decoded(raw: &'a [u8]) -> Option<Name<'a>> {
+        (memchr::memchr(b'"', raw).is_none()).then_some(Name { raw, quoted: true })
+    }
+
     /// Its bytes, decoded.
     pub fn bytes(self) -> impl Iterator<Item = u8> {
         let mut after_quote = false;
