@@ -5,6 +5,7 @@ use pgherd_route::digest::{Digest, Row};
 use pgherd_route::verdict::{Class, Verdict};
 
 const CASES: &str = include_str!("../../../tests/routing/cases.tsv");
+const MORE: &str = include_str!("../../../tests/routing/more_cases.tsv");
 const DIGEST: &str = include_str!("../../../tests/routing/digest.tsv");
 
 /// Of the rows that are reads, at most so many in a hundred may go to the primary.
@@ -35,6 +36,7 @@ fn unescaped(text: &str) -> String {
             (_, true) => out.push(match chars.next() {
                 Some('n') => '\n',
                 Some('t') => '\t',
+                Some('r') => '\r',
                 Some('f') => '\x0c',
                 Some(other) => other,
                 None => panic!("an escape without a letter: {text}"),
@@ -153,6 +155,17 @@ fn texts_in_autocommit_are_what_the_table_says() {
     assert!(score.lost.is_empty(), "lost reads: {:#?}", score.lost);
     // PostgreSQL refuses a data-modifying WITH in a sub-select; here it is a write like any other.
     assert!(score.other.iter().all(|line| line.starts_with("ac-dml-020 ")), "{:#?}", score.other);
+}
+
+#[test]
+fn so_are_those_of_our_own() {
+    let score = run("more_cases", MORE);
+    assert!(
+        score.rows > 200 && score.lost.is_empty() && score.other.is_empty(),
+        "{:#?} {:#?}",
+        score.lost,
+        score.other
+    );
 }
 
 /// What follows from the session's state is the driver's; but no text that must be a write is ever a read.
