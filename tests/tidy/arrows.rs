@@ -53,7 +53,7 @@ const RESERVED: [(&str, &[&str]); 11] = [
 const TEST_TOOLS: [&str; 2] = ["proptest", "rcgen"];
 
 /// Outside crates that a pure core may have while it is tested.
-const PURE_TEST_TOOLS: [&str; 3] = ["proptest", "serde_json", "toml"];
+const PURE_TEST_TOOLS: [&str; 4] = ["proptest", "serde_json", "toml", "allocation-counter"];
 
 /// Faults in the arrows of one Cargo.toml.
 pub(crate) fn faults(path: &str, text: &str) -> Vec<String> {

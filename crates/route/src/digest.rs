@@ -126,6 +126,10 @@ struct Entry {
 /// Names from this length on may be what is left of a longer one (63 bytes, less a character cut in two).
 const LONG: usize = 60;
 
+/// Operators that PostgreSQL looks up for words and clauses (LIKE, IN, BETWEEN, DISTINCT, ORDER BY): no text shows them.
+const IMPLIED_OPERATORS: [&str; 13] =
+    ["=", "<>", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~", "-"];
+
 impl Digest {
     /// Nothing is known yet: no text is proven to read.
     pub fn not_loaded() -> Digest {
@@ -218,6 +222,9 @@ impl Digest {
                 return;
             }
             "operator" => {
+                if IMPLIED_OPERATORS.contains(&row.name) {
+                    self.off.get_or_insert_with(|| format!("operator {}", row.name).into());
+                }
                 if !self.taints_operator(row.name.as_bytes()) {
                     self.operators.push(row.name.into());
                 }
