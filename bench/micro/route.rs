@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pgherd_route::choose::{Decision, Policy, choose};
-use pgherd_route::classify::classify;
+use pgherd_route::classify::{Context, classify};
+use pgherd_route::digest::{Digest, Row};
 use pgherd_route::intent::{Intent, Routing};
 use pgherd_topology::lsn::{Lsn, Timeline};
 use pgherd_topology::node::{Address, Node, NodeId, Role, Tags};
@@ -16,16 +17,52 @@ use crate::case::Case;
 /// Cases of the routing floor.
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::hot("route: classify pgbench's select", || {
-            black_box(classify(black_box(b"SELECT abalance FROM pgbench_accounts WHERE aid = 123456;")));
-        }),
-        Case::hot("route: classify pgbench's update", || {
-            let update = b"UPDATE pgbench_accounts SET abalance = abalance + -4321 WHERE aid = 123456;";
-            black_box(classify(black_box(update)));
+        classifier("route: classify pgbench's select", SELECT),
+        classifier("route: classify pgbench's update", UPDATE),
+        classifier("route: classify a join of 400 bytes", JOIN),
+        classifier("route: classify an INSERT of one row", INSERT),
+        Case::hot("route: classify an IN list of 1000", {
+            let list: Vec<_> = (0..1000).map(|id| (id * 7919).to_string()).collect();
+            let text = format!("SELECT a, b FROM t WHERE id IN ({})", list.join(", "));
+            let digest = digest();
+            move || {
+                black_box(classify(black_box(text.as_bytes()), &Context::new(&digest)));
+            }
         }),
         chooser("route: choose the primary of three nodes", Routing::Primary),
         chooser("route: choose one of two replicas by weight", Routing::Replicas),
     ]
+}
+
+const SELECT: &str = "SELECT abalance FROM pgbench_accounts WHERE aid = 123456;";
+
+const UPDATE: &str = "UPDATE pgbench_accounts SET abalance = abalance + -4321 WHERE aid = 123456;";
+
+const INSERT: &str = "INSERT INTO \"orders\" (\"customer_id\", \"state\", \"total\", \"created_at\", \"note\") VALUES \
+    (12345, 'pending', 99.95, '2024-05-01 12:00:00', 'please ring twice') RETURNING \"id\"";
+
+/// As object mappers write it.
+const JOIN: &str = "SELECT \"orders\".\"id\" AS t0_r0, \"orders\".\"customer_id\" AS t0_r1, \"orders\".\"state\" AS t0_r2, \
+    \"orders\".\"created_at\" AS t0_r3, \"customers\".\"id\" AS t1_r0, \"customers\".\"name\" AS t1_r1 FROM \"orders\" \
+    LEFT OUTER JOIN \"customers\" ON \"customers\".\"id\" = \"orders\".\"customer_id\" WHERE \"orders\".\"state\" = 'pending' AND \
+    lower(\"customers\".\"name\") = 'smith' ORDER BY \"orders\".\"created_at\" DESC LIMIT 25 OFFSET 50";
+
+/// A database with a few hundred names of its own.
+fn digest() -> Digest {
+    let names: Vec<_> = (0..300).map(|number| format!("function_{number}")).collect();
+    let rows = names.iter().enumerate().map(|(number, name)| Row {
+        name,
+        kind: "function",
+        reason: if number % 3 == 0 { "volatile" } else { "harmless" },
+    });
+    Digest::new(1, rows)
+}
+
+fn classifier(name: &'static str, text: &'static str) -> Case {
+    let digest = digest();
+    Case::hot(name, move || {
+        black_box(classify(black_box(text.as_bytes()), &Context::new(&digest)));
+    })
 }
 
 fn chooser(name: &'static str, routing: Routing) -> Case {

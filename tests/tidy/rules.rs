@@ -7,12 +7,20 @@ const MAX_FUNCTION_LINES: usize = 70;
 const MAX_INLINE_TEST_LINES: usize = 150;
 
 /// Crates that decide and never wait.
-const PURE: [&str; 3] = ["crates/session/", "crates/route/", "crates/failover/"];
+const PURE: [&str; 4] = ["crates/sql/", "crates/session/", "crates/route/", "crates/failover/"];
 /// Values without policy; they may hold a cell, but no clock.
 const GROUND: [&str; 2] = ["crates/wire/", "crates/topology/"];
 /// Crates that touch bytes from a network.
-const NETWORK: [&str; 6] =
-    ["crates/wire/", "crates/session/", "crates/login/", "crates/pool/", "crates/proxy/", "crates/net/"];
+const NETWORK: [&str; 8] = [
+    "crates/wire/",
+    "crates/sql/",
+    "crates/session/",
+    "crates/route/",
+    "crates/login/",
+    "crates/pool/",
+    "crates/proxy/",
+    "crates/net/",
+];
 
 const CLOCKS_AND_CHANCE: [&str; 6] =
     ["Instant::now", "SystemTime::now", "rand::", "thread_rng", "getrandom", "RandomState::new"];

@@ -42,6 +42,11 @@ impl Lane {
         (&self.buffer[from..self.tail], &mut self.plan)
     }
 
+    /// Bytes that were read and not decided yet.
+    pub fn undecided_bytes(&self) -> &[u8] {
+        &self.buffer[self.head + self.kept + self.plan.decided..self.tail]
+    }
+
     /// The last [`Lane::poll_fill`] did not even ask the stream, for want of room: whoever makes room must read again, nobody else wakes the task for it.
     pub fn was_full(&self) -> bool {
         self.full

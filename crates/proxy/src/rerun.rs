@@ -42,6 +42,10 @@ impl Session {
             desk.down.plan().skip(undecided);
             desk.up.rewind();
         }
+        if matches!(&state, b"25006" | b"0A000") {
+            // It will say so again; the other refusals pass.
+            self.burn();
+        }
         self.want_up = HEADER_LEN;
         self.wish.refused = true;
         self.worker.counters.refusals.add(1);

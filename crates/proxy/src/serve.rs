@@ -8,6 +8,7 @@ use crate::terms::Terms;
 use bytes::BytesMut;
 use pgherd_login::door::{Admitted, Protocol};
 use pgherd_net::transport::Transport;
+use pgherd_route::intent::Routing;
 use pgherd_session::machine::{Limits, Machine};
 use pgherd_session::params::Settings;
 use pgherd_session::pin::Pin;
@@ -40,6 +41,8 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         session_mode: terms.mode == crate::terms::Mode::Session,
     };
     let shared_written = shared.written(&terms.database);
+    let splits = terms.routing == Routing::Any;
+    let book = splits.then(|| shared.library.book(&shared, &terms.database, &terms.user));
     let mut session = Session {
         machine: Machine::new(entry.card.id, shared.texts.clone(), startup, limits),
         random: seed(&shared),
@@ -59,11 +62,16 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         wish: Default::default(),
         manner: Default::default(),
         floors: Default::default(),
+        book,
+        unflushed: None,
         chance: false,
         crowded: false,
         leaving: false,
         waker: None,
     };
+    if splits {
+        session.machine.watch_commits();
+    }
     if !unread.is_empty() {
         session.desk().up.push_input(&unread);
     }

@@ -5,6 +5,7 @@ use crate::card::{Bell, Card, Doing};
 use crate::cards::Entry;
 use crate::checkout::Held;
 use crate::desk::{Desk, Port};
+use crate::library::Book;
 use crate::manner::Manner;
 use crate::shared::{Carried, Shared, Worker};
 use crate::terms::Terms;
@@ -71,6 +72,10 @@ pub struct Session {
     pub(crate) manner: Manner,
     /// What the session must not read older than.
     pub(crate) floors: Floors,
+    /// What is known of the catalog, on a listener that reads statements.
+    pub(crate) book: Option<Arc<Book>>,
+    /// When something was committed last that may be acknowledged before it was flushed; in milliseconds of the process.
+    pub(crate) unflushed: Option<u64>,
     /// The last write of anybody to the same database.
     pub(crate) written: Arc<Written>,
     /// The answer of a replica is looked at before it is passed on.
@@ -176,6 +181,9 @@ impl Session {
         self.forget_request();
         self.note_floors(held.node, held.replica);
         self.card().set_pin(None);
+        if self.machine.take_defined() {
+            self.shared.library.tear(&self.terms.database);
+        }
         if let Some(desk) = self.desk.as_mut() {
             desk.up.forget_kept();
         }

@@ -2,6 +2,7 @@
 
 use crate::cards::Cards;
 use crate::desk::Desks;
+use crate::library::Library;
 use crate::terms::Steward;
 use crate::written::Written;
 use arc_swap::ArcSwap;
@@ -137,6 +138,8 @@ pub struct Shared {
     /// Makes secrets.
     pub random: Random,
     pub(crate) welcomes: Mutex<Welcomes>,
+    /// What is known of the databases' catalogs.
+    pub library: Library,
     written: Mutex<HashMap<Arc<str>, Arc<Written>>>,
 }
 
@@ -163,6 +166,7 @@ impl Shared {
             steward: RwLock::new(steward),
             random,
             welcomes: Mutex::default(),
+            library: Library::default(),
             written: Mutex::default(),
         })
     }

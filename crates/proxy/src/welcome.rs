@@ -5,7 +5,8 @@ use crate::session::{End, Session};
 use crate::wish::Wish;
 use bytes::BytesMut;
 use pgherd_pool::exchange::{Failed, Parameters, simple};
-use pgherd_route::intent::Routing;
+use pgherd_route::floor::Floors;
+use pgherd_route::intent::{Class, Preference, Routing};
 use pgherd_session::params::{Settings, Value};
 use pgherd_session::server::ServerState;
 use pgherd_wire::backend::{Fields, Status};
@@ -63,12 +64,18 @@ impl Session {
         write::backend_key(&mut out, self.entry.pid(), &self.entry.card.secret);
         write::ready(&mut out, Status::Idle);
         self.desk().down.plan().compose(|to| to.extend_from_slice(&out));
+        // The client has read nothing and written nothing yet.
+        self.floors = Floors::default();
         Ok(())
     }
 
     /// Applies the settings on a server and reads what it reports.
     async fn prove(&mut self, settings: &Settings) -> Result<Parameters, End> {
-        self.wish = Wish::default();
+        if self.terms.routing == Routing::Any {
+            // Without a primary a client may come in all the same.
+            let preference = Some(Preference::PrimaryPreferred);
+            self.wish = Wish { class: Class::Read, lone: true, preference, ..Wish::default() };
+        }
         let mut held = match self.acquire().await? {
             Ok(held) => held,
             Err(why) => {

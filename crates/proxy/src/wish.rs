@@ -1,29 +1,44 @@
 //! What the unit at the front wants, on a listener that may choose.
 
 use crate::checkout::Held;
+use crate::library::Known;
 use crate::manner::Manner;
 use crate::session::Session;
-use pgherd_route::classify::classify;
+use pgherd_route::classify::tally::Tally;
+use pgherd_route::classify::{Context, classify};
 use pgherd_route::floor::{Consistency, Need};
 use pgherd_route::intent::{Class, Intent, Preference, Routing};
+use pgherd_route::rule::Rule;
+use pgherd_route::verdict::{self, Access, Verdict};
+use pgherd_session::prepared::Statement;
 use pgherd_session::step::Demand;
 use pgherd_session::survey::{Extent, Part};
+use pgherd_topology::node::NodeId;
 use pgherd_topology::snapshot::Snapshot;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Bytes of a unit that are waited for before it is given up to read it; then it goes to the primary.
 const MAX_SURVEYED: usize = 32 * 1024;
+
+/// Milliseconds after which a commit that was acknowledged before it was flushed is flushed: three times the default `wal_writer_delay` (documentation, chapter
+/// 30.4), and what our clock may be late.
+const FLUSHED_AFTER: u64 = 700;
 
 /// What one unit wants.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wish {
     /// What it was found to be.
     pub(crate) class: Class,
+    /// Why.
+    pub(crate) rule: Option<Rule>,
     /// It is a transaction declared READ ONLY.
     pub(crate) read_only: bool,
     /// It is a lone statement (or one batch of them), not the start of a block.
     pub(crate) lone: bool,
     /// Its transaction is SERIALIZABLE.
     pub(crate) serializable: bool,
+    /// What it commits may be acknowledged before it is flushed.
+    pub(crate) asynchronous: bool,
     /// A replica refused it: nothing but the primary will do.
     pub(crate) refused: bool,
     /// No replica was fresh enough, or could prove it: for now none will do.
@@ -41,29 +56,34 @@ impl Session {
             return true;
         }
         self.heed_settings();
-        let manner = self.manner;
-        let refused = self.wish.refused;
+        let known = self.book.as_ref().and_then(|book| book.known());
+        let nothing = Known::default();
+        let known = known.as_ref().map_or(&nothing, |known| &***known);
+        let (manner, defaults) = (&self.manner, &known.defaults);
+        let is = |own: Option<bool>, default: Option<bool>| own.or(default) == Some(true);
         let mut wish = Wish {
-            class: Class::Unknown,
-            read_only: demand.read_only.unwrap_or(manner.read_only == Some(true)),
+            read_only: demand.read_only.unwrap_or(is(manner.read_only, defaults.read_only)),
             lone: demand.lone,
-            serializable: demand.serializable.unwrap_or(manner.serializable == Some(true)),
-            refused,
-            stale: false,
+            serializable: demand.serializable.unwrap_or(is(manner.serializable, defaults.serializable)),
+            asynchronous: is(manner.asynchronous, defaults.asynchronous) || self.machine.spoke_of_commit(),
+            refused: self.wish.refused,
             preference: manner.preference.or(self.terms.preference),
             consistency: manner.consistency.unwrap_or(self.terms.consistency),
+            ..Wish::default()
         };
-        if self.terms.routing == Routing::Any && !refused {
-            match self.class_of_unit() {
-                Some(class) => wish.class = class,
+        if self.terms.routing == Routing::Any && !wish.refused {
+            let context = Context {
+                standard_conforming_strings: manner.conforming.or(defaults.conforming).unwrap_or(true),
+                ascii_safe: manner.ascii_safe.or(defaults.ascii_safe).unwrap_or(true),
+                in_transaction: !demand.lone,
+                digest: &known.digest,
+            };
+            match self.read_unit(&context) {
+                Some(verdict) => wish.heed(&verdict),
                 None => return false,
             }
-            // A block is what it was declared to be; its first statement only speaks against a replica.
-            if !wish.lone && wish.class == Class::Read {
-                wish.class = Class::Unknown;
-            }
             let stays = wish.consistency == Consistency::Strong || self.machine.pin().is_some();
-            if manner.unclear || stays {
+            if manner.unclear || defaults.unclear || stays {
                 wish.class = Class::Write;
             }
         }
@@ -82,24 +102,56 @@ impl Session {
         }
     }
 
-    /// The worst of the statements in the unit; `None` while more of it must come.
-    fn class_of_unit(&mut self) -> Option<Class> {
-        let desk = self.desk.as_mut()?;
-        let (bytes, _) = desk.up.parts();
-        let mut class = None;
-        let extent = self.machine.survey(bytes, |part| {
-            let one = match part {
-                Part::Text(text) => classify(text),
-                Part::Statement(statement) => classify(statement.query()),
-                Part::Unreadable => Class::Unknown,
-            };
-            class = Some(class.map_or(one, |so_far| if so_far == Class::Read { one } else { so_far }));
+    /// The verdict on all statements of the unit; `None` while more of it must come.
+    fn read_unit(&self, context: &Context<'_>) -> Option<Verdict> {
+        let desk = self.desk.as_ref()?;
+        let bytes = desk.up.undecided_bytes();
+        let mut tally = Tally::new(context.in_transaction);
+        let mut readable = true;
+        let extent = self.machine.survey(bytes, |part| match part {
+            Part::Text(text) => tally.add(&self.read_text(text, context)),
+            Part::Statement(statement) => tally.add(&self.read_statement(statement, context)),
+            Part::Unreadable => readable = false,
         });
         match extent {
-            Extent::Partial if bytes.len() < MAX_SURVEYED => None,
-            Extent::Whole => Some(class.unwrap_or_default()),
-            Extent::Partial | Extent::Flushed => Some(Class::Unknown),
+            Extent::Partial if bytes.len() < MAX_SURVEYED => return None,
+            Extent::Whole => {}
+            Extent::Partial | Extent::Flushed => readable = false,
         }
+        let mut verdict = tally.finish();
+        if !readable {
+            (verdict.class, verdict.rule) = (verdict::Class::Write, Rule::Incomplete);
+        }
+        Some(verdict)
+    }
+
+    fn read_text(&self, text: &[u8], context: &Context<'_>) -> Verdict {
+        let mut verdict = classify(text, context);
+        if verdict.class == verdict::Class::Read {
+            // What the machine would pin for, however wrongly, must not be done on a replica.
+            let pins = pgherd_session::effect::effects(text).is_some();
+            let burnt = self.book.as_ref().is_some_and(|book| book.has_burnt() && book.is_burnt(hash(text)));
+            if pins || burnt {
+                verdict.class = verdict::Class::Write;
+                verdict.rule = if burnt { Rule::Learned } else { Rule::Setting };
+            }
+        }
+        verdict
+    }
+
+    /// A prepared statement is classified once for each state of the catalog.
+    fn read_statement(&self, statement: &Statement, context: &Context<'_>) -> Verdict {
+        let usual = context.standard_conforming_strings && context.ascii_safe && context.digest.is_loaded();
+        let burnt = self.book.as_ref().is_some_and(|book| book.has_burnt());
+        let note = context.digest.epoch();
+        if usual && !burnt && statement.note() == note {
+            return Verdict::plain_read();
+        }
+        let verdict = self.read_text(statement.query(), context);
+        if usual && !burnt && verdict.is_plain_read() {
+            statement.set_note(note);
+        }
+        verdict
     }
 
     /// The same as `route` asks for it.
@@ -120,6 +172,7 @@ impl Session {
         if self.terms.routing != Routing::Any || self.wish.consistency == Consistency::Eventual {
             return Need::default();
         }
+        self.wait_for_flush(snapshot);
         let gauges = &self.shared.pools.common().gauges;
         let others = match (self.wish.consistency, snapshot.primary) {
             (Consistency::Global, Some(primary)) => Some(self.written.last(primary, &gauges.of(primary))),
@@ -128,8 +181,19 @@ impl Session {
         self.floors.need(others, self.terms.monotonic, snapshot, gauges)
     }
 
+    /// After a commit that may have been acknowledged before it was flushed, no position of the log covers it before a while has passed.
+    fn wait_for_flush(&mut self, snapshot: &Snapshot) {
+        let Some(since) = self.unflushed else { return };
+        if self.shared.now().saturating_sub(since) < FLUSHED_AFTER {
+            self.wish.stale = true;
+        } else if let Some(primary) = snapshot.primary {
+            self.unflushed = None;
+            self.floors.wrote(primary, self.shared.pools.common().gauges.of(primary).now());
+        }
+    }
+
     /// What it read and wrote on a node was acknowledged.
-    pub(crate) fn note_floors(&mut self, node: pgherd_topology::node::NodeId, replica: bool) {
+    pub(crate) fn note_floors(&mut self, node: NodeId, replica: bool) {
         let gauges = &self.shared.pools.common().gauges;
         let now = || gauges.of(node).now();
         let lone_read = self.wish.lone && self.wish.class == Class::Read && self.machine.units() <= 1;
@@ -140,6 +204,9 @@ impl Session {
             Routing::Any => {
                 self.floors.wrote(node, now());
                 self.written.note(node, now);
+                if self.wish.asynchronous || self.machine.spoke_of_commit() {
+                    self.unflushed = Some(self.shared.now());
+                }
             }
         }
     }
@@ -150,4 +217,47 @@ impl Session {
             self.written.note(held.node, || self.shared.pools.common().gauges.of(held.node).now());
         }
     }
+
+    /// A replica refused the unit at the front: its texts are not tried on one again.
+    pub(crate) fn burn(&self) {
+        let (Some(book), Some(desk)) = (&self.book, &self.desk) else { return };
+        self.machine.survey(desk.up.undecided_bytes(), |part| match part {
+            Part::Text(text) => book.burn(hash(text)),
+            Part::Statement(statement) => book.burn(hash(statement.query())),
+            Part::Unreadable => {}
+        });
+    }
+}
+
+impl Wish {
+    /// What the unit's texts say goes before what was assumed.
+    fn heed(&mut self, verdict: &Verdict) {
+        self.rule = Some(verdict.rule);
+        self.asynchronous |= verdict.speaks_of_commit;
+        self.preference = verdict.hint.preference.or(self.preference);
+        self.consistency = verdict.hint.consistency.unwrap_or(self.consistency);
+        self.serializable |= verdict.control.serializable;
+        let opens = verdict.control.leaves_open.is_some();
+        if let Some(access) = verdict.control.leaves_open.or(verdict.control.mode.filter(|_| !self.lone)) {
+            self.read_only = access == Access::ReadOnly;
+        }
+        self.lone &= !opens;
+        self.class = match verdict.class {
+            verdict::Class::Read if self.lone => Class::Read,
+            // A block is what it was declared to be; its first statement only speaks against a replica.
+            verdict::Class::Read | verdict::Class::BeginReadOnly => Class::Unknown,
+            verdict::Class::Session if !self.lone && !opens => Class::Unknown,
+            verdict::Class::Session | verdict::Class::End => Class::Session,
+            verdict::Class::BeginReadWrite
+            | verdict::Class::Write
+            | verdict::Class::Pin
+            | verdict::Class::Error => Class::Write,
+        };
+    }
+}
+
+fn hash(text: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }

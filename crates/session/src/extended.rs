@@ -127,6 +127,7 @@ impl Machine {
             self.owe(Kind::Parse);
             return Verdict::Pass;
         };
+        self.note_text(view.query);
         let effects = effects(view.query).map(Box::new);
         if let Some(pin) = effects.as_ref().and_then(|effects| effects.pin) {
             self.pin_for(pin);

@@ -120,6 +120,8 @@ pub struct Machine {
     pub(crate) doomed: Option<crate::doomed::Doomed>,
     /// Units one by one, and how many there were.
     pub(crate) turns: crate::turns::Turns,
+    /// What whoever chooses servers wants to know.
+    pub(crate) watch: crate::turns::Watch,
     /// The message at the front gets this answer and no server.
     pub(crate) refusal: Option<Box<Report>>,
 }
@@ -165,6 +167,7 @@ impl Machine {
             fatal: None,
             doomed: None,
             turns: Default::default(),
+            watch: Default::default(),
             refusal: None,
         }
     }

@@ -6,6 +6,7 @@ use crate::pending::{Fate, Kind, Undo};
 use crate::pin::Pin;
 use crate::prepared::SERVER_PREFIX;
 use crate::step::{Broken, Sink};
+use crate::turns::defines;
 use pgherd_wire::backend::{Fields, Status, command_tag, tag};
 use pgherd_wire::frame::{HEADER_LEN, Header, header};
 use pgherd_wire::sqlstate::code;
@@ -101,7 +102,9 @@ impl Machine {
             (Kind::Query | Kind::Execute, tag::COMMAND_COMPLETE) => {
                 let done = head.kind == Kind::Execute;
                 if delivery_is_ours(&delivery) {
-                    self.confirm(command_tag(body));
+                    let tag = command_tag(body);
+                    self.watch.defined |= defines(tag);
+                    self.confirm(tag);
                 }
                 done
             }

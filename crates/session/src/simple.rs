@@ -36,6 +36,7 @@ impl Machine {
         if let Some(pin) = effects.as_ref().and_then(|effects| effects.pin) {
             self.pin_for(pin);
         }
+        self.note_text(text);
         let forget = self.meets_others_values() && asks_for_last_value(text);
         self.prelude(up, forget);
         // A simple query destroys the unnamed statement (documentation, chapter 55.2.3).

@@ -14,6 +14,35 @@ pub(crate) struct Turns {
     pub(crate) units: u32,
 }
 
+/// What is watched for whoever chooses servers; for the whole session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Watch {
+    commits: bool,
+    spoke: bool,
+    pub(crate) defined: bool,
+}
+
+/// The text speaks of the setting that lets a commit be acknowledged before it is flushed.
+fn speaks_of_commit(text: &[u8]) -> bool {
+    const NAME: &[u8] = b"synchronous_commit";
+    memchr::memchr_iter(b'_', text).any(|at| {
+        at.checked_sub(11).is_some_and(|from| {
+            text[from..].get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME))
+        })
+    })
+}
+
+/// A command with this tag changes the catalog, or may.
+pub(crate) fn defines(tag: &[u8]) -> bool {
+    match tag.first() {
+        Some(b'C') => tag.starts_with(b"CREATE ") || tag == b"CALL" || tag == b"COMMENT",
+        Some(b'A') => tag.starts_with(b"ALTER "),
+        Some(b'D') => tag.starts_with(b"DROP ") || tag == b"DO",
+        Some(b'I') => tag == b"IMPORT FOREIGN SCHEMA",
+        _ => false,
+    }
+}
+
 impl Machine {
     /// Until the server is given back, a unit is sent only when the one before it is answered: then either the transaction goes on, or the server is free and the
     /// unit's own server can be chosen.
@@ -34,6 +63,27 @@ impl Machine {
     /// Its turn has come: the client's bytes are to be shown again.
     pub fn has_its_turn(&self) -> bool {
         self.turns.waiting && self.owed.is_empty()
+    }
+
+    /// From now on it is noticed when the client speaks of `synchronous_commit`.
+    pub fn watch_commits(&mut self) {
+        self.watch.commits = true;
+    }
+
+    /// The client has spoken of `synchronous_commit`: its commits may be acknowledged before they are flushed.
+    pub fn spoke_of_commit(&self) -> bool {
+        self.watch.spoke
+    }
+
+    /// Since this was asked last a command changed the catalog, or may have.
+    pub fn take_defined(&mut self) -> bool {
+        std::mem::take(&mut self.watch.defined)
+    }
+
+    pub(crate) fn note_text(&mut self, text: &[u8]) {
+        if self.watch.commits && !self.watch.spoke {
+            self.watch.spoke = speaks_of_commit(text);
+        }
     }
 
     pub(crate) fn must_wait_its_turn(&mut self) -> bool {

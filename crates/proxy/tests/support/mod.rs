@@ -27,6 +27,7 @@ use pgherd_proxy::terms::{Mode, Refused, Steward, Terms, Timeouts};
 use pgherd_route::choose::Policy;
 use pgherd_route::intent::Routing;
 use pgherd_topology::cell::Cell;
+use pgherd_topology::gauge::Position;
 use pgherd_topology::lsn::{Lsn, Timeline};
 use pgherd_topology::node::{Address, NodeId, Role, Tags};
 use pgherd_topology::snapshot::Snapshot;
@@ -50,6 +51,7 @@ pub struct Settings {
     pub connect_timeout: Duration,
     pub max_to_node: usize,
     pub routing: Routing,
+    pub consistency: pgherd_route::floor::Consistency,
     pub mode: Mode,
     pub timeouts: Timeouts,
     pub max_clients: usize,
@@ -73,6 +75,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(5),
             max_to_node: 100,
             routing: Routing::Primary,
+            consistency: Default::default(),
             mode: Mode::Transaction,
             timeouts: Timeouts {
                 query_wait: Duration::from_secs(120),
@@ -133,7 +136,7 @@ impl Steward for Keeper {
             database: database.clone(),
             user: user.clone(),
             routing: settings.routing,
-            consistency: Default::default(),
+            consistency: settings.consistency,
             monotonic: true,
             fresh_wait: Duration::ZERO,
             rerun: true,
@@ -234,6 +237,17 @@ impl Stage {
             phase: "testing",
         };
         assert!(self.cell.publish(snapshot));
+    }
+
+    /// Nodes are looked at, as the control plane would: this is how far they are.
+    pub fn look(&self, lsns: &[u64]) {
+        for (at, lsn) in lsns.iter().enumerate() {
+            let gauge = self.shared.pools.common().gauges.of(NodeId(at as u16));
+            let primary = at == 0;
+            let timeline = Timeline(u32::from(primary));
+            let number = gauge.begin();
+            gauge.finish(number, Position { primary, timeline, lsn: Lsn(*lsn) });
+        }
     }
 
     /// Lets a client in; what it holds is its end of the connection.

@@ -2,7 +2,7 @@
 //!
 //! `select 'TAG'[, $1]`, `rows N 'TAG'`, `big N 'TAG'`, `sleep MS 'TAG'`, `notice 'TAG'`, `fail 'TAG'`, `broken ...`, `copyin 'TAG'`, `copyout N 'TAG'`, `show NAME`,
 //! `set [local] NAME to 'VALUE'`, `reset NAME|all`, `set_config`, transaction control, `discard all`, `pid`, `node`, `statements` (simple queries and Syncs
-//! so far), `die`, `fatal`, `garbage`.
+//! so far), `die`, `fatal`, `garbage`. By node, of which `n0` is the primary: `select where_am_i`, `select unlogged 'TAG'`, `insert`.
 
 use super::backend::{Backend, Over, Ran};
 use super::message::{c_str, columns as describe, frame, report, row};
@@ -20,7 +20,12 @@ pub fn split(sql: &str) -> Vec<String> {
         }
     }
     parts.push(part);
-    parts.iter().map(|part| part.trim().to_string()).filter(|part| !part.is_empty()).collect()
+    let without_comment =
+        |part: &String| match part.trim().strip_prefix("/*").and_then(|rest| rest.split_once("*/")) {
+            Some((_, rest)) => rest.trim().to_string(),
+            None => part.trim().to_string(),
+        };
+    parts.iter().map(without_comment).filter(|part| !part.is_empty()).collect()
 }
 
 fn word(sql: &str) -> String {
@@ -63,6 +68,17 @@ impl Backend {
                 self.out.extend(row(&[&quoted(sql, 1)]));
                 "SELECT 1"
             }
+            // What pgherd asks for itself: a catalog with nothing in it, and no settings of the role.
+            "select" if sql.contains("pg_settings") => "SELECT 0",
+            "with" => "SELECT 0",
+            "select" if sql.contains("where_am_i") => self.one_row(self.node.name.clone()),
+            "select" if sql.contains("unlogged") && self.node.name != "n0" => {
+                return Ok(self.error("0A000", "cannot access unlogged relations during recovery"));
+            }
+            "insert" if self.node.name != "n0" => {
+                return Ok(self.error("25006", "cannot execute INSERT in a read-only transaction"));
+            }
+            "insert" => "INSERT 0 1",
             "select" => {
                 let parameters = values.iter().filter(|_| sql.contains("$1")).map(|value| &**value);
                 let all: Vec<&str> = [&*tag].into_iter().chain(parameters).collect();

@@ -1,0 +1,256 @@
+//! What is known of the catalog of each database, for the classifier: read over a short connection of its own, at first and then from time to time.
+
+use crate::manner::Manner;
+use crate::shared::Shared;
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use pgherd_pool::connect::{self, Connected};
+use pgherd_pool::exchange::{Failed, Row, rows};
+use pgherd_pool::pool::Key;
+use pgherd_route::builtin::harmless_names;
+use pgherd_route::digest::{self, Digest};
+use pgherd_session::params::Settings;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
+
+/// Time from one reading of a catalog to the next, when nobody was seen to change it.
+const PACE: Duration = Duration::from_secs(30);
+
+/// Least time between two readings, however much is changed.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// Pause after a reading that failed.
+const BACKOFF: Duration = Duration::from_secs(1);
+
+/// Time one reading may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Most bytes of one digest.
+const MOST: usize = 64 << 20;
+
+/// Time without a session after which a book is closed.
+const UNUSED: Duration = Duration::from_secs(600);
+
+/// Most books that are open.
+const MAX_BOOKS: usize = 1024;
+
+/// Texts remembered per book because a replica refused them.
+const MAX_BURNT: usize = 1024;
+
+/// What the database says a session of this user begins with.
+const DEFAULTS: &str = "SELECT name, setting FROM pg_catalog.pg_settings WHERE name IN ('default_transaction_read_only', 'default_transaction_isolation', 'synchronous_commit', 'standard_conforming_strings', 'client_encoding')";
+
+/// What is known at one time. A value: a newer one replaces it.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The catalog.
+    pub digest: Digest,
+    /// What sessions of the user begin with.
+    pub(crate) defaults: Manner,
+}
+
+/// Database and user.
+type Title = (Arc<str>, Arc<str>);
+
+/// What is known of one database, for one user.
+#[derive(Debug)]
+pub struct Book {
+    key: Title,
+    known: ArcSwap<Known>,
+    /// Somebody changed the catalog since it was read.
+    stale: AtomicBool,
+    call: Notify,
+    /// Hashes of texts that a replica refused.
+    burnt: Mutex<Vec<u64>>,
+    any_burnt: AtomicBool,
+    /// When a session used it last, in milliseconds of the process.
+    used: AtomicU64,
+}
+
+impl Book {
+    /// What is known now; nothing while the catalog is being read again.
+    pub fn known(&self) -> Option<Guard<Arc<Known>>> {
+        (!self.stale.load(Ordering::Acquire)).then(|| self.known.load())
+    }
+
+    /// The same for people, who may see what is about to be replaced.
+    pub fn last_known(&self) -> Guard<Arc<Known>> {
+        self.known.load()
+    }
+
+    /// The catalog was changed: what is known counts for nothing until it is read again.
+    pub(crate) fn tear(&self) {
+        if !self.stale.swap(true, Ordering::AcqRel) {
+            self.call.notify_one();
+        }
+    }
+
+    /// A replica refused this text although it was thought to be a read.
+    pub(crate) fn burn(&self, hash: u64) {
+        let mut burnt = self.burnt.lock();
+        if burnt.len() >= MAX_BURNT {
+            burnt.remove(0);
+        }
+        if !burnt.contains(&hash) {
+            burnt.push(hash);
+        }
+        self.any_burnt.store(true, Ordering::Release);
+        // The catalog may say why.
+        self.call.notify_one();
+    }
+
+    /// Some text was refused by a replica since the catalog was read last.
+    pub(crate) fn has_burnt(&self) -> bool {
+        self.any_burnt.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_burnt(&self, hash: u64) -> bool {
+        self.burnt.lock().contains(&hash)
+    }
+}
+
+/// All open books.
+#[derive(Debug, Default)]
+pub struct Library {
+    books: Mutex<HashMap<Title, Arc<Book>>>,
+    /// Number of the digest made last; no two of the process have the same.
+    last: AtomicU64,
+}
+
+impl Library {
+    /// The book of this database and user; opened, and read from now on, when it is not.
+    pub(crate) fn book(&self, shared: &Arc<Shared>, database: &Arc<str>, user: &Arc<str>) -> Arc<Book> {
+        let key = (database.clone(), user.clone());
+        let mut books = self.books.lock();
+        let now = shared.now();
+        if let Some(book) = books.get(&key) {
+            book.used.store(now, Ordering::Relaxed);
+            return book.clone();
+        }
+        if books.len() >= MAX_BOOKS {
+            // Whoever uses them keeps them; they are only not found any more.
+            books.clear();
+        }
+        let book = Arc::new(Book {
+            key: key.clone(),
+            known: ArcSwap::default(),
+            stale: AtomicBool::new(false),
+            call: Notify::new(),
+            burnt: Mutex::default(),
+            any_burnt: AtomicBool::new(false),
+            used: AtomicU64::new(now),
+        });
+        books.insert(key, book.clone());
+        tokio::spawn(keep(Arc::downgrade(shared), Arc::downgrade(&book)));
+        book
+    }
+
+    /// The book of this database, whoever its user is, for people.
+    pub fn of_database(&self, database: &str) -> Option<Arc<Book>> {
+        self.books.lock().values().find(|book| *book.key.0 == *database).cloned()
+    }
+
+    /// Somebody changed the catalog of this database.
+    pub(crate) fn tear(&self, database: &str) {
+        for book in self.books.lock().values().filter(|book| *book.key.0 == *database) {
+            book.tear();
+        }
+    }
+
+    fn close(&self, book: &Arc<Book>) {
+        let mut books = self.books.lock();
+        if books.get(&book.key).is_some_and(|known| Arc::ptr_eq(known, book)) {
+            books.remove(&book.key);
+        }
+    }
+}
+
+/// Reads one database's catalog for as long as somebody uses what is known.
+async fn keep(shared: Weak<Shared>, book: Weak<Book>) {
+    loop {
+        let (Some(shared), Some(book)) = (shared.upgrade(), book.upgrade()) else { return };
+        let idle = shared.now().saturating_sub(book.used.load(Ordering::Relaxed));
+        if Arc::strong_count(&book) <= 2 && Duration::from_millis(idle) > UNUSED {
+            return shared.library.close(&book);
+        }
+        // Whatever is changed from now on is another change.
+        book.stale.store(false, Ordering::Release);
+        let read = tokio::time::timeout(LIMIT, read(&shared, &book)).await;
+        let pause = match read {
+            Ok(Ok(())) => PACE,
+            Ok(Err(why)) => {
+                tracing::debug!(database = %book.key.0, user = %book.key.1, why, "catalog not read");
+                BACKOFF
+            }
+            Err(_) => BACKOFF,
+        };
+        if pause == BACKOFF {
+            book.known.store(Arc::default());
+        }
+        drop(shared);
+        // Cancel safe: a call that is not heard now is heard the next time.
+        let called = async {
+            book.call.notified().await;
+        };
+        let _ = tokio::time::timeout(pause.saturating_sub(LEAST), called).await;
+        drop(book);
+        tokio::time::sleep(LEAST).await;
+    }
+}
+
+async fn read(shared: &Shared, book: &Book) -> Result<(), String> {
+    let snapshot = shared.cell.load_full();
+    // The primary has the newest catalog; a replica's is better than none.
+    let node = snapshot.primary.or_else(|| snapshot.eligible_replicas().next().map(|node| node.id));
+    let node = node.ok_or("no node to read it from")?;
+    let (database, user) = book.key.clone();
+    let pool = shared.pools.get(&Key { node, database, user }).ok_or("no pool")?;
+    let target = pool.shape().target.clone();
+    let settings = [("application_name".into(), "pgherd catalog".into())];
+    let made = connect::connect(&target, &settings).await.map_err(|error| error.to_string())?;
+    let Connected { mut transport, .. } = made;
+    let defaults = rows(&mut transport, DEFAULTS.as_bytes(), LIMIT, MOST).await.map_err(told)?;
+    let names = harmless_names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(",");
+    let sql = digest::QUERY.replace("$1", &format!("'{{{names}}}'"));
+    let found = rows(&mut transport, sql.as_bytes(), LIMIT, MOST).await.map_err(told)?;
+    let _ = transport.write_all(&pgherd_wire::write::TERMINATE).await;
+    let epoch = shared.library.last.fetch_add(1, Ordering::Relaxed) + 1;
+    let digest = Digest::new(epoch, found.iter().filter_map(entry));
+    if let Some(why) = digest.splitting_off() {
+        tracing::warn!(database = %book.key.0, why, "reads of this database stay on the primary");
+    }
+    book.known.store(Arc::new(Known { digest, defaults: defaults_of(&defaults) }));
+    {
+        let mut burnt = book.burnt.lock();
+        book.any_burnt.store(!burnt.is_empty(), Ordering::Release);
+        burnt.shrink_to(MAX_BURNT);
+    }
+    Ok(())
+}
+
+fn told(failed: Failed) -> String {
+    match failed {
+        Failed::Refused(body) => {
+            let text = pgherd_wire::backend::Fields::view(&body).get(b'M').unwrap_or_default();
+            String::from_utf8_lossy(text).into_owned()
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn entry(row: &Row) -> Option<digest::Row<'_>> {
+    let [Some(name), Some(kind), Some(reason)] = &row[..] else { return None };
+    Some(digest::Row { name, kind, reason })
+}
+
+fn defaults_of(found: &[Row]) -> Manner {
+    let pairs = found.iter().filter_map(|row| match &row[..] {
+        [Some(name), Some(value)] => Some((name.as_bytes(), value.as_bytes())),
+        _ => None,
+    });
+    Manner::read(&Settings::from_startup(pairs))
+}

@@ -1,0 +1,177 @@
+//! Reads and writes on a listener for any node: who goes where, and what nobody must notice.
+mod support;
+
+use pgherd_route::floor::Consistency;
+use pgherd_route::intent::Routing;
+use std::time::Duration;
+use support::client::Client;
+use support::message::query;
+use support::random::Random;
+use support::{Settings, Stage, run};
+
+const HERE: &str = "select where_am_i";
+
+fn stage(consistency: Consistency, nodes: usize) -> Stage {
+    Stage::new(
+        Settings { routing: Routing::Any, consistency, ..Settings::default() },
+        nodes,
+        &mut Random::new(1),
+    )
+}
+
+/// A client of a database whose catalog is known.
+async fn enter(stage: &Stage) -> Client {
+    let client = Client::enter(stage, "alice").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    client
+}
+
+#[test]
+fn reads_leave_the_primary_and_writes_do_not() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        assert_eq!(client.value(HERE).await, "n1");
+        assert_eq!(client.ask("insert").await, ["C:INSERT 0 1", "Z:I"]);
+        assert_eq!(client.value(HERE).await, "n1");
+        client.ask("begin").await;
+        assert_eq!(client.value(HERE).await, "n0");
+        assert_eq!(client.ask("insert").await, ["C:INSERT 0 1", "Z:T"]);
+        client.ask("commit").await;
+        client.ask("begin read only").await;
+        assert_eq!(client.value(HERE).await, "n1");
+        client.ask("commit").await;
+        assert_eq!(client.value("/* pgherd: primary */ select where_am_i").await, "n0");
+        client.ask("set pgherd.read_preference to 'primary'").await;
+        assert_eq!(client.value(HERE).await, "n0");
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn what_is_pipelined_behind_a_read_goes_its_own_way() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        let both =
+            [query(HERE), query("insert"), query(HERE), query("begin read only"), query(HERE)].concat();
+        client.send(&[&both[..], &query("commit"), &query("insert")].concat()).await;
+        assert_eq!(client.answer().await[1], "D:n1");
+        // From here on the primary has it, and what is pipelined behind a write stays there.
+        assert_eq!(client.answer().await, ["C:INSERT 0 1", "Z:I"]);
+        assert_eq!(client.answer().await[1], "D:n0");
+        assert_eq!(client.answer().await, ["C:BEGIN", "Z:T"]);
+        assert_eq!(client.answer().await[1], "D:n0");
+        assert_eq!(client.answer().await, ["C:COMMIT", "Z:I"]);
+        assert_eq!(client.answer().await, ["C:INSERT 0 1", "Z:I"]);
+        let block = [query("begin read only"), query(HERE), query("commit"), query("insert")].concat();
+        client.send(&block).await;
+        assert_eq!(client.answer().await, ["C:BEGIN", "Z:T"]);
+        assert_eq!(client.answer().await[1], "D:n1");
+        assert_eq!(client.answer().await, ["C:COMMIT", "Z:I"]);
+        assert_eq!(client.answer().await, ["C:INSERT 0 1", "Z:I"]);
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_replicas_refusal_is_never_seen() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        assert_eq!(client.ask("select unlogged 'x'").await, ["T", "D:x", "C:SELECT 1", "Z:I"]);
+        let dials = stage.nodes[1].dials();
+        // It is remembered: the replica is not asked again.
+        assert_eq!(client.ask("select unlogged 'x'").await, ["T", "D:x", "C:SELECT 1", "Z:I"]);
+        assert_eq!(stage.nodes[1].dials(), dials);
+        client.ask("begin read only").await;
+        assert_eq!(client.ask("select unlogged 'y'").await, ["T", "D:y", "C:SELECT 1", "Z:T"]);
+        assert_eq!(client.value(HERE).await, "n0");
+        client.ask("commit").await;
+        assert_eq!(client.value(HERE).await, "n1");
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_session_reads_what_it_wrote() {
+    run(async {
+        let stage = stage(Consistency::ReadAfterWrite, 2);
+        let mut client = enter(&stage).await;
+        assert_eq!(client.value(HERE).await, "n1");
+        stage.look(&[10, 10]);
+        client.ask("insert").await;
+        // Nobody looked since: the primary.
+        assert_eq!(client.value(HERE).await, "n0");
+        stage.look(&[20, 15]);
+        assert_eq!(client.value(HERE).await, "n0");
+        stage.look(&[20, 20]);
+        assert_eq!(client.value(HERE).await, "n1");
+        // Another session wrote nothing and saw nothing.
+        stage.look(&[30, 20]);
+        let mut other = Client::enter(&stage, "alice").await;
+        assert_eq!(other.value(HERE).await, "n1");
+        client.leave().await;
+        other.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn what_was_seen_does_not_disappear() {
+    run(async {
+        let stage = stage(Consistency::ReadAfterWrite, 3);
+        let mut client = enter(&stage).await;
+        stage.look(&[10, 10, 5]);
+        let first = client.value(HERE).await;
+        for _ in 0..20 {
+            assert_eq!(client.value(HERE).await, first);
+        }
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn global_reads_see_the_writes_of_all_and_strong_ones_stay() {
+    run(async {
+        let stage = stage(Consistency::Global, 2);
+        let (mut writer, mut reader) = (enter(&stage).await, Client::enter(&stage, "alice").await);
+        // A connection that is younger than the last look proves nothing: here is one that is older.
+        reader.ask("set pgherd.consistency to 'eventual'").await;
+        assert_eq!(reader.value(HERE).await, "n1");
+        reader.ask("reset pgherd.consistency").await;
+        assert_eq!(reader.value(HERE).await, "n0");
+        stage.look(&[10, 10]);
+        assert_eq!(reader.value(HERE).await, "n1");
+        writer.ask("insert").await;
+        assert_eq!(reader.value(HERE).await, "n0");
+        stage.look(&[20, 20]);
+        assert_eq!(reader.value(HERE).await, "n1");
+        reader.ask("set pgherd.consistency to 'strong'").await;
+        stage.look(&[20, 20]);
+        assert_eq!(reader.value(HERE).await, "n0");
+        reader.leave().await;
+        writer.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn without_a_primary_reads_go_on() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        stage.publish(None, &[0]);
+        assert_eq!(client.value(HERE).await, "n1");
+        client.send(&query("insert")).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        stage.publish(Some(0), &[]);
+        assert_eq!(client.answer().await, ["C:INSERT 0 1", "Z:I"]);
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}

@@ -1,0 +1,225 @@
+//! What a text was found to be, and why.
+
+use crate::hint::Hint;
+use crate::intent;
+use crate::rule::Rule;
+
+/// What a transaction may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// READ ONLY and not SERIALIZABLE: a standby accepts it.
+    ReadOnly,
+    /// Anything else.
+    ReadWrite,
+}
+
+/// What a text is. The order is that of the worst: of several statements the worst decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// Proven to only read: may run on any replica that is fresh enough.
+    Read,
+    /// Changes or shows session state: is recorded, and applied to whatever server comes next.
+    Session,
+    /// Opens a transaction that may live on a replica.
+    BeginReadOnly,
+    /// Ends a transaction, on the server that holds it.
+    End,
+    /// Opens a transaction that may not live on a replica.
+    BeginReadWrite,
+    /// Must run on the primary and leaves nothing behind in the server. Also what is not known.
+    Write,
+    /// Must run on the primary, and the server stays with the session.
+    Pin,
+    /// PostgreSQL will refuse it, as far as a text can tell. It goes where a write would, and changes no state.
+    Error,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Class; 8] = [
+        Class::Read,
+        Class::Session,
+        Class::BeginReadOnly,
+        Class::End,
+        Class::BeginReadWrite,
+        Class::Write,
+        Class::Pin,
+        Class::Error,
+    ];
+
+    /// The word used as metric label and in tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Read => "read",
+            Class::Session => "session",
+            Class::BeginReadOnly => "txn-begin-ro",
+            Class::End => "txn-end",
+            Class::BeginReadWrite => "txn-begin-rw",
+            Class::Write => "write",
+            Class::Pin => "pin",
+            Class::Error => "error",
+        }
+    }
+
+    /// True for what may be sent to a replica.
+    pub fn may_leave_primary(self) -> bool {
+        matches!(self, Class::Read | Class::BeginReadOnly)
+    }
+}
+
+/// What a text does to the transaction block around it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// It opens a block, whatever becomes of it.
+    pub begins: bool,
+    /// It ends a block: its own, or one that was open before.
+    pub ends: bool,
+    /// A block that it opened is open after it.
+    pub leaves_open: Option<Access>,
+    /// It changes what the running transaction may do (SET TRANSACTION and the settings behind it).
+    pub mode: Option<Access>,
+    /// It asks for SERIALIZABLE, which a standby refuses.
+    pub serializable: bool,
+}
+
+/// Where something stands in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Offset of its first byte.
+    pub start: usize,
+    /// Offset after its last byte.
+    pub end: usize,
+}
+
+/// A statement prepared or executed by SQL: its own class says little, that of the text behind the name decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// `PREPARE name AS statement`, without EXPLAIN before it.
+    Prepares {
+        /// The name, as it is spelled.
+        name: Span,
+        /// The statement, to be classified like any text.
+        statement: Span,
+    },
+    /// `EXECUTE name`, whose arguments were found to be harmless.
+    Executes {
+        /// The name, as it is spelled.
+        name: Span,
+    },
+}
+
+/// All that is known about a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What it is.
+    pub class: Class,
+    /// Why.
+    pub rule: Rule,
+    /// Offset of the token that decided.
+    pub at: usize,
+    /// Number of statements in it, empty ones not counted.
+    pub statements: usize,
+    /// Some statement in it leaves state in the server that cannot be moved, whatever the class says.
+    pub pins: bool,
+    /// Some statement in it changes or shows session state, whatever the class says.
+    pub touches_session: bool,
+    /// It speaks of `synchronous_commit`: what commits behind it may not be flushed when it is acknowledged.
+    pub speaks_of_commit: bool,
+    /// What stands in the comment in front of it.
+    pub hint: Hint,
+    /// What it does to the transaction block.
+    pub control: Control,
+    /// Set when it is one statement that prepares or executes.
+    pub subject: Option<Subject>,
+    /// Refused outside a block, unless other statements stand beside it.
+    pub(crate) needs_block: bool,
+}
+
+impl Verdict {
+    /// What was found to be a plain read before, without a wish of its own.
+    pub fn plain_read() -> Verdict {
+        Verdict::new(Class::Read, Rule::Reads, 0)
+    }
+
+    /// Is it such a read? Then nothing else of it need be remembered.
+    pub fn is_plain_read(&self) -> bool {
+        self.class == Class::Read && self.hint == Hint::default() && !self.speaks_of_commit && !self.pins
+    }
+
+    pub(crate) fn new(class: Class, rule: Rule, at: usize) -> Verdict {
+        Verdict {
+            class,
+            rule,
+            at,
+            statements: 1,
+            pins: class == Class::Pin,
+            touches_session: class == Class::Session,
+            speaks_of_commit: false,
+            hint: Hint::default(),
+            control: Control::default(),
+            subject: None,
+            needs_block: false,
+        }
+    }
+
+    /// Takes a worse class; of two that are equally bad the first stays.
+    pub(crate) fn raise(&mut self, class: Class, rule: Rule, at: usize) {
+        self.pins |= class == Class::Pin;
+        self.touches_session |= class == Class::Session;
+        if class > self.class {
+            (self.class, self.rule, self.at) = (class, rule, at);
+        }
+    }
+
+    /// More than one statement: the answer consists of several, and cannot be taken back after the first.
+    pub fn has_several(&self) -> bool {
+        self.statements > 1
+    }
+
+    /// The class in the words of [`crate::choose`]. On a listener for replicas only what is sure to write is refused; what is
+    /// merely not proven goes there, as the listener promises.
+    pub fn intent(&self) -> intent::Class {
+        match self.class {
+            Class::Read => intent::Class::Read,
+            Class::Pin => intent::Class::Session,
+            Class::Write if self.rule.is_write_by_word() => intent::Class::Write,
+            Class::Session
+            | Class::BeginReadOnly
+            | Class::End
+            | Class::BeginReadWrite
+            | Class::Write
+            | Class::Error => intent::Class::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_worst_decides() {
+        let mut verdict = Verdict::new(Class::Read, Rule::Reads, 0);
+        verdict.raise(Class::Write, Rule::RowLock, 5);
+        verdict.raise(Class::Write, Rule::Into, 9);
+        verdict.raise(Class::Session, Rule::Setting, 11);
+        assert_eq!(
+            (verdict.rule, verdict.at, verdict.touches_session, verdict.pins),
+            (Rule::RowLock, 5, true, false)
+        );
+        verdict.raise(Class::Pin, Rule::Listen, 12);
+        verdict.raise(Class::Error, Rule::Unreadable, 13);
+        assert_eq!((verdict.class, verdict.pins), (Class::Error, true));
+    }
+
+    #[test]
+    fn only_reads_are_reads_to_the_chooser() {
+        for class in Class::ALL {
+            let verdict = Verdict::new(class, Rule::UnknownCall, 0);
+            assert_eq!(verdict.intent() == intent::Class::Read, class == Class::Read);
+            assert_ne!(verdict.intent(), intent::Class::Write, "{class:?} is not sure to write");
+        }
+        let write = Verdict::new(Class::Write, Rule::DataChange, 0);
+        assert_eq!(write.intent(), intent::Class::Write);
+    }
+}
