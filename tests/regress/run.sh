@@ -31,8 +31,10 @@ export DEBIAN_FRONTEND=noninteractive
 say() { printf '%s\n' "$*"; }
 die() { say "$*" >&2; exit 1; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-# PostgreSQL does not run as root.
-as_postgres() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
+# PostgreSQL does not run as root. setpriv becomes the program, so that its process id is the program's.
+drop=()
+[ "$(id -u)" != 0 ] || drop=(setpriv --reuid=postgres --regid=postgres --init-groups)
+as_postgres() { "${drop[@]}" "$@"; }
 
 # ---- what is needed --------------------------------------------------------------------------------------------------
 
@@ -171,7 +173,7 @@ start_pgherd() {
 	host = "127.0.0.1"
 	port = $server_port
 	CONF
-    PGHERD_LOG=${PGHERD_LOG:-} as_postgres "$work/pgherd" run -c "$work/pgherd.toml" >"$work/pgherd.log" 2>&1 &
+    "${drop[@]}" "$work/pgherd" run -c "$work/pgherd.toml" >"$work/pgherd.log" 2>&1 &
     herd_pid=$!
     for _ in $(seq 100); do
         "$bin/psql" -X -q -h 127.0.0.1 -p "$port" -U postgres -d postgres -c '' 2>/dev/null && return
