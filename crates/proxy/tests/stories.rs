@@ -6,6 +6,7 @@ use support::client::Client;
 use support::message::{bind, close, describe, execute, parse, query, sync};
 use support::random::Random;
 use support::{Settings, Stage, run};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn stage(max_prepared_statements: usize) -> Stage {
     let settings = Settings { max_size: 1, max_prepared_statements, ..Settings::default() };
@@ -107,5 +108,24 @@ fn names_survive_a_lost_server_as_they_were() {
         client.answer().await;
         assert_eq!(client.answer().await, ["E:08007", "Z:I"]);
         assert_eq!(tell(&mut client, &[run_of("a"), sync()]).await, ["2", "D:old", "C:SELECT 1", "Z:I"]);
+    });
+}
+
+#[test]
+fn a_client_far_ahead_of_its_answers_waits_and_gets_them_all() {
+    run(async {
+        let stage = stage(10);
+        let mut client = Client::enter(&stage, "alice").await;
+        const MANY: usize = 3 * pgherd_session::pending::MAX_OWED;
+        // Nothing asks for an answer before the Sync, and the Sync is not looked at before there are answers.
+        let requests = [close(b'P', "none").repeat(MANY), sync()].concat();
+        let (mut from, mut to) = tokio::io::split(&mut client.stream);
+        let mut answers = vec![0; MANY * 5 + 6];
+        let both = async { tokio::try_join!(to.write_all(&requests), from.read_exact(&mut answers)) };
+        let both =
+            tokio::time::timeout(std::time::Duration::from_secs(900), both).await.expect("answers in time");
+        both.expect("an answer to each");
+        assert!(answers.starts_with(&[b'3', 0, 0, 0, 4].repeat(MANY)));
+        assert!(answers.ends_with(b"Z\0\0\0\x05I"));
     });
 }
