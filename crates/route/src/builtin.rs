@@ -37,17 +37,17 @@ pub fn is_harmless(name: Name<'_>, fold: u32) -> bool {
 /// A name that belongs to the primary wherever it stands: nobody uses it for anything else.
 pub fn is_denied(name: Name<'_>, fold: u32) -> bool {
     // All of them begin with one of these; most names end here.
-    let may_be = name.bytes().next().is_some_and(|first| b"bcdgilnpqst".contains(&first));
-    may_be
+    let first = name.first();
+    first.is_some_and(|first| b"bcdgilnpqst".contains(&first))
         && (DENIED.find(name, fold).is_some()
-            || name.starts_with("pg_stat_")
-            || name.starts_with("pg_statio_")
-            || name.starts_with("dblink"))
+            || (first == Some(b'p') && (name.starts_with("pg_stat_") || name.starts_with("pg_statio_")))
+            || (first == Some(b'd') && name.starts_with("dblink")))
 }
 
 /// The schema of temporary objects.
 pub fn is_temporary_schema(name: Name<'_>) -> bool {
-    name.is(b"pg_temp") || name.starts_with("pg_temp_") || name.starts_with("pg_toast_temp_")
+    name.first() == Some(b'p')
+        && (name.is(b"pg_temp") || name.starts_with("pg_temp_") || name.starts_with("pg_toast_temp_"))
 }
 
 /// A function that takes or gives back an advisory lock of the session.

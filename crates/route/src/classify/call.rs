@@ -11,7 +11,7 @@ use pgherd_sql::token::{Kind, Token};
 impl Walk<'_> {
     /// The last token is the name of a function, and its parenthesis was just read.
     pub(super) fn call(&mut self) -> Opener {
-        let (token, fold) = (self.last.token, self.last.fold);
+        let (token, fold) = self.named;
         let Some(name) = self.lexer.name(token) else { return Opener::Call };
         let digest = self.context.digest;
         // A tainted name was judged where it stands.
