@@ -34,6 +34,16 @@ fn a_database_may_switch_splitting_off() {
 }
 
 #[test]
+fn types_of_parameters_are_in_no_text() {
+    let found = |digest: &Digest| {
+        classify(b"SELECT $1", &Context { custom_parameters: true, ..Context::new(digest) }).rule
+    };
+    assert_eq!(found(&loaded()), Rule::Reads);
+    let digest = Digest::new(1, [Row { name: "dom", kind: "type", reason: "reaches" }]);
+    assert_eq!(found(&digest), Rule::TaintedType);
+}
+
+#[test]
 fn in_doubtful_encodings_nothing_is_proven() {
     let digest = loaded();
     let context = Context { ascii_safe: false, ..Context::new(&digest) };

@@ -25,6 +25,7 @@ pub(crate) fn run(data: &[u8]) {
         standard_conforming_strings: flags & 1 == 0,
         in_transaction: flags & 2 != 0,
         ascii_safe: flags & 4 == 0,
+        custom_parameters: flags & 8 != 0,
         digest: &digest,
     };
     tokens(text, context.standard_conforming_strings);
