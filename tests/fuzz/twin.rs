@@ -11,6 +11,8 @@ use std::path::Path;
 
 #[path = "targets/backend.rs"]
 mod backend;
+#[path = "targets/classify.rs"]
+mod classify;
 #[path = "targets/frames.rs"]
 mod frames;
 #[path = "targets/frontend.rs"]
@@ -52,6 +54,11 @@ fn a_session_decides_the_same_however_its_bytes_are_cut() {
 #[test]
 fn sql_text_is_read_to_its_end() {
     feed("lexer", lexer::run);
+}
+
+#[test]
+fn a_text_is_classified_with_care() {
+    feed("classify", classify::run);
 }
 
 #[test]

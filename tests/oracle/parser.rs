@@ -73,7 +73,7 @@ fn object_to_parts(select: Node<'_>) -> Option<String> {
 
 /// The name of a function that nobody vouches for.
 fn unknown(call: &nodes::FuncCall) -> Option<String> {
-    let last = call.funcname().iter().last();
+    let last = call.funcname().iter().next_back();
     let Some(Node::String(name)) = last else { return Some("a call without a name".to_string()) };
     let name = name.sval().unwrap_or_default();
     // Judged by their arguments.

@@ -30,6 +30,9 @@ pub struct Context<'a> {
     pub ascii_safe: bool,
     /// A transaction block is open in front of the text.
     pub in_transaction: bool,
+    /// A parameter of the Parse message has a type that is not built in (its OID is 16384 or higher): no text shows it, and
+    /// reading its value may run what a tainted type runs.
+    pub custom_parameters: bool,
     /// The catalog of the session's database.
     pub digest: &'a Digest,
 }
@@ -37,7 +40,13 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// Outside a block, with the settings a session begins with.
     pub fn new(digest: &'a Digest) -> Context<'a> {
-        Context { standard_conforming_strings: true, ascii_safe: true, in_transaction: false, digest }
+        Context {
+            standard_conforming_strings: true,
+            ascii_safe: true,
+            in_transaction: false,
+            custom_parameters: false,
+            digest,
+        }
     }
 }
 
@@ -89,6 +98,7 @@ fn doubt(verdict: &mut Verdict, context: &Context<'_>) {
         () if reads && !context.ascii_safe => Rule::Encoding,
         () if reads && !context.digest.is_loaded() => Rule::NoDigest,
         () if reads && context.digest.splitting_off().is_some() => Rule::SplittingOff,
+        () if reads && context.custom_parameters && context.digest.has_tainted_types() => Rule::TaintedType,
         () => return,
     };
     if verdict.class == Class::BeginReadOnly {

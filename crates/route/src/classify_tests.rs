@@ -34,6 +34,30 @@ fn a_database_may_switch_splitting_off() {
 }
 
 #[test]
+fn a_harmless_namesake_does_not_vouch_for_what_is_built_in() {
+    let names = ["version", "nextval", "set_config", "pg_stat_reset", "ts_rewrite", "lower", "own"];
+    let digest = Digest::new(1, names.map(|name| Row { name, kind: "function", reason: "harmless" }));
+    let found = |text: &str| classify(text.as_bytes(), &Context::new(&digest)).class;
+    for text in
+        ["SELECT version()", "SELECT nextval('s')", "SELECT pg_stat_reset()", "SELECT ts_rewrite(a, b)"]
+    {
+        assert_eq!(found(text), Class::Write, "{text}");
+    }
+    assert_eq!(found("SELECT set_config('a.b', 'c', false)"), Class::Session);
+    assert_eq!(found("SELECT version, lower('X'), own(1) FROM t"), Class::Read);
+}
+
+#[test]
+fn types_of_parameters_are_in_no_text() {
+    let found = |digest: &Digest| {
+        classify(b"SELECT $1", &Context { custom_parameters: true, ..Context::new(digest) }).rule
+    };
+    assert_eq!(found(&loaded()), Rule::Reads);
+    let digest = Digest::new(1, [Row { name: "dom", kind: "type", reason: "reaches" }]);
+    assert_eq!(found(&digest), Rule::TaintedType);
+}
+
+#[test]
 fn in_doubtful_encodings_nothing_is_proven() {
     let digest = loaded();
     let context = Context { ascii_safe: false, ..Context::new(&digest) };

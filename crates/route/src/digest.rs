@@ -115,6 +115,7 @@ pub struct Digest {
     operators: Vec<Box<str>>,
     has_foreign: bool,
     has_long: bool,
+    has_types: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -210,6 +211,11 @@ impl Digest {
         self.operators.iter().any(|operator| operator.as_bytes() == symbol)
     }
 
+    /// True if some type or domain is tainted.
+    pub fn has_tainted_types(&self) -> bool {
+        self.has_types
+    }
+
     /// A name in a text that cannot be compared reliably, because it has bytes outside ASCII, could be a tainted one.
     pub fn may_taint_foreign(&self, length: usize) -> bool {
         self.has_foreign || (self.has_long && length > LONG / 3)
@@ -242,6 +248,7 @@ impl Digest {
         if taint.is_some() {
             self.has_foreign |= !name.is_ascii();
             self.has_long |= name.len() >= LONG;
+            self.has_types |= taint.is_some_and(|taint| taint.kind == Kind::Type);
         }
         let Some(entry) = self.place(name) else { return };
         let worse = |new: Taint| entry.taint.is_none_or(|old| new.reason > old.reason);

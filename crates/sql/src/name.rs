@@ -55,6 +55,12 @@ impl<'a> Name<'a> {
         if self.quoted { self.bytes().eq(name.iter().copied()) } else { self.is_folded(name) }
     }
 
+    /// Its first byte, as [`Name::bytes`] has it.
+    pub fn first(self) -> Option<u8> {
+        let first = self.raw.first().copied();
+        if self.quoted { first } else { first.map(|byte| byte.to_ascii_lowercase()) }
+    }
+
     /// True if its first characters are those of `front`.
     pub fn starts_with(self, front: &str) -> bool {
         let mut bytes = self.bytes();

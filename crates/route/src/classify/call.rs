@@ -11,11 +11,12 @@ use pgherd_sql::token::{Kind, Token};
 impl Walk<'_> {
     /// The last token is the name of a function, and its parenthesis was just read.
     pub(super) fn call(&mut self) -> Opener {
-        let (token, fold) = (self.last.token, self.last.fold);
+        let (token, fold) = self.named;
         let Some(name) = self.lexer.name(token) else { return Opener::Call };
         let digest = self.context.digest;
-        // A tainted name was judged where it stands.
-        let judged = digest.taint(name, fold).is_some() || digest.vouches_for(name, fold);
+        // A tainted name was judged where it stands. Neither that nor a vouched one speaks for a built-in namesake.
+        let own = digest.taint(name, fold).is_some() || digest.vouches_for(name, fold);
+        let judged = own && !builtin::is_unproven(name, fold);
         if !judged && !builtin::is_harmless(name, fold) {
             self.doubtful(name, fold, token);
         }

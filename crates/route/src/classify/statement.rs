@@ -79,10 +79,19 @@ fn known(walk: &mut Walk<'_>, keyword: Keyword, at: usize) {
         }
         CALL | DO => decided(walk, Class::Write, Rule::Opaque, at),
         CREATE => create::create(walk, at),
-        ALTER | ANALYZE | ANALYSE | CHECKPOINT | CLUSTER | COMMENT | DROP | GRANT | IMPORT | REASSIGN
-        | REFRESH | REINDEX | REVOKE | SECURITY | VACUUM => decided(walk, Class::Write, Rule::Utility, at),
+        // A standby accepts both, for itself.
+        CHECKPOINT => skipped(walk, Class::Write, Rule::NodeName, at),
+        ALTER if speaks_of_system(walk.lexer) => skipped(walk, Class::Write, Rule::NodeName, at),
+        ALTER | ANALYZE | ANALYSE | CLUSTER | COMMENT | DROP | GRANT | IMPORT | REASSIGN | REFRESH
+        | REINDEX | REVOKE | SECURITY | VACUUM => decided(walk, Class::Write, Rule::Utility, at),
         _ => refuse(walk, Rule::Unknown, at),
     }
+}
+
+/// ALTER SYSTEM.
+fn speaks_of_system(mut lexer: Lexer<'_>) -> bool {
+    lexer.next();
+    lexer.accept("system")
 }
 
 /// PREPARE name [(types)] AS statement. Nothing is executed.

@@ -29,24 +29,19 @@ pub(super) enum Opener {
     Other,
 }
 
-/// A token that was read.
+/// What must be remembered of a token that was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    pub(super) token: Token,
+    pub(super) kind: Kind,
     /// None for keywords after a dot, which are names there.
-    pub(super) keyword: Option<Keyword>,
-    pub(super) fold: u32,
+    keyword: Option<Keyword>,
     /// For closing parentheses, what stood before the opening one.
     opener: Opener,
 }
 
 impl Seen {
     /// Stands for what is before the first token.
-    const NOTHING: Seen = Seen::new(Token { kind: Kind::Semicolon, start: 0, end: 0 });
-
-    const fn new(token: Token) -> Seen {
-        Seen { token, keyword: None, fold: 0, opener: Opener::Other }
-    }
+    const NOTHING: Seen = Seen { kind: Kind::Semicolon, keyword: None, opener: Opener::Other };
 
     pub(super) fn is(&self, keyword: Keyword) -> bool {
         self.keyword == Some(keyword)
@@ -54,7 +49,7 @@ impl Seen {
 
     /// A name that is no keyword.
     fn is_plain_name(&self) -> bool {
-        self.keyword.is_none() && matches!(self.token.kind, Kind::Word | Kind::Quoted)
+        self.keyword.is_none() && matches!(self.kind, Kind::Word | Kind::Quoted)
     }
 }
 
@@ -71,8 +66,10 @@ pub(super) struct Walk<'a> {
     pub(super) commands: bool,
     /// What naming the temporary schema means.
     pub(super) temporary: Class,
-    pub(super) last: Seen,
+    last: Seen,
     pub(super) before: Seen,
+    /// The last name, and its fold.
+    pub(super) named: (Token, u32),
     depth: usize,
     /// Depths at which a WITH list is open, as bits.
     lists: u64,
@@ -91,6 +88,7 @@ impl<'a> Walk<'a> {
             temporary: Class::Write,
             last: Seen::NOTHING,
             before: Seen::NOTHING,
+            named: (Token { kind: Kind::Semicolon, start: 0, end: 0 }, 0),
             depth: 0,
             lists: 0,
             openers: [Opener::Other; DEEPEST],
@@ -152,18 +150,19 @@ impl<'a> Walk<'a> {
     }
 
     fn step(&mut self, token: Token) {
-        let mut seen = Seen::new(token);
+        let mut seen = Seen { kind: token.kind, ..Seen::NOTHING };
         match token.kind {
-            Kind::Word => self.word(&mut seen),
+            Kind::Word => seen.keyword = self.word(token),
             Kind::Quoted => {
                 if let Some(name) = self.lexer.name(token) {
-                    seen.fold = name.fold();
-                    self.name(name, seen.fold, token);
+                    let fold = name.fold();
+                    self.named = (token, fold);
+                    self.name(name, fold, token);
                 }
             }
             Kind::UnicodeQuoted => self.unicode_name(token),
             Kind::Open => self.open(),
-            Kind::Close => self.close(&mut seen),
+            Kind::Close => seen.opener = self.close(token),
             Kind::Operator if self.context.digest.taints_operator(token.of(self.lexer.text())) => {
                 self.raise(Class::Write, Rule::TaintedOperator, token.start);
             }
@@ -174,22 +173,23 @@ impl<'a> Walk<'a> {
         (self.before, self.last) = (self.last, seen);
     }
 
-    fn word(&mut self, seen: &mut Seen) {
-        let name = Name::word(seen.token.of(self.lexer.text()));
-        seen.fold = name.fold();
-        if self.last.token.kind != Kind::Dot
-            && let Some(keyword) = Keyword::of(name, seen.fold)
-        {
-            seen.keyword = Some(keyword);
+    /// Says which keyword it is.
+    fn word(&mut self, token: Token) -> Option<Keyword> {
+        let name = Name::word(token.of(self.lexer.text()));
+        let fold = name.fold();
+        self.named = (token, fold);
+        let keyword = if self.last.kind == Kind::Dot { None } else { Keyword::of(name, fold) };
+        if let Some(keyword) = keyword {
             // After AS any keyword is a label.
             if !self.last.is(word::AS) {
-                self.keyword(keyword, seen.token);
+                self.keyword(keyword, token);
             }
             if keyword.group() == Group::Reserved {
-                return;
+                return Some(keyword);
             }
         }
-        self.name(name, seen.fold, seen.token);
+        self.name(name, fold, token);
+        keyword
     }
 
     fn keyword(&mut self, keyword: Keyword, token: Token) {
@@ -202,7 +202,7 @@ impl<'a> Walk<'a> {
             word::WITH => {
                 self.commands = true;
                 // Elsewhere it belongs to something else: WITH ORDINALITY, WITH TIES, WITH UNIQUE KEYS.
-                if matches!(self.last.token.kind, Kind::Semicolon | Kind::Open) && self.depth < DEEPEST {
+                if matches!(self.last.kind, Kind::Semicolon | Kind::Open) && self.depth < DEEPEST {
                     self.lists |= 1 << self.depth;
                 }
             }
@@ -274,7 +274,7 @@ impl<'a> Walk<'a> {
     fn open(&mut self) {
         let opener = self.opener();
         // After the last CTE the query itself, in parentheses.
-        if self.last.token.kind == Kind::Close {
+        if self.last.kind == Kind::Close {
             self.end_list();
         }
         if let Some(slot) = self.openers.get_mut(self.depth) {
@@ -286,19 +286,19 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn close(&mut self, seen: &mut Seen) {
-        match self.depth.checked_sub(1) {
-            Some(depth) => {
-                self.depth = depth;
-                seen.opener = self.openers.get(depth).copied().unwrap_or(Opener::Other);
-            }
-            None => self.raise(Class::Error, Rule::Unbalanced, seen.token.start),
-        }
+    /// Says what stood before the parenthesis that is closed.
+    fn close(&mut self, token: Token) -> Opener {
+        let Some(depth) = self.depth.checked_sub(1) else {
+            self.raise(Class::Error, Rule::Unbalanced, token.start);
+            return Opener::Other;
+        };
+        self.depth = depth;
+        self.openers.get(depth).copied().unwrap_or(Opener::Other)
     }
 
     /// What the parenthesis just read opens; a call is looked at.
     fn opener(&mut self) -> Opener {
-        match self.last.token.kind {
+        match self.last.kind {
             Kind::Comma | Kind::Open => Opener::Group,
             Kind::Word | Kind::Quoted if self.is_column_list() => Opener::Other,
             Kind::Word | Kind::Quoted => match self.last.keyword {
@@ -313,7 +313,7 @@ impl<'a> Walk<'a> {
     /// `name (` where the name is that of a CTE or an alias, followed by names of columns, or that of a type after `::`.
     fn is_column_list(&self) -> bool {
         let in_list = self.depth < DEEPEST && self.lists & (1 << self.depth) != 0;
-        match self.before.token.kind {
+        match self.before.kind {
             Kind::Cast => true,
             Kind::Comma => in_list,
             Kind::Close => self.last.is_plain_name() && self.before.opener != Opener::Other,
@@ -336,7 +336,7 @@ impl<'a> Walk<'a> {
         };
         match keyword {
             FROM | JOIN | LATERAL => Opener::Group,
-            OVER | FILTER if self.before.token.kind == Kind::Close => Opener::Call,
+            OVER | FILTER if self.before.kind == Kind::Close => Opener::Call,
             SYSTEM if self.before.is(TABLESAMPLE) => Opener::Other,
             BY | COLUMNS | CONTENT | CUBE | DOCUMENT | ESCAPE | FIRST | GROUPS | ILIKE | KEY | LIKE
             | MATERIALIZED | NESTED | NEXT | PASSING | RANGE | REPEATABLE | ROLLUP | ROWS | SECOND | SETS
