@@ -210,7 +210,8 @@ async fn read(shared: &Shared, book: &Book) -> Result<(), String> {
     let (database, user) = book.key.clone();
     let pool = shared.pools.get(&Key { node, database, user }).ok_or("no pool")?;
     let target = pool.shape().target.clone();
-    let settings = [("application_name".into(), "pgherd catalog".into())];
+    // Compiling the query would cost more than it saves.
+    let settings = [("application_name".into(), "pgherd catalog".into()), ("jit".into(), "off".into())];
     let made = connect::connect(&target, &settings).await.map_err(|error| error.to_string())?;
     let Connected { mut transport, .. } = made;
     let defaults = rows(&mut transport, DEFAULTS.as_bytes(), LIMIT, MOST).await.map_err(told)?;

@@ -15,6 +15,7 @@ use pgherd_session::step::Demand;
 use pgherd_session::survey::{Extent, Part};
 use pgherd_topology::node::NodeId;
 use pgherd_topology::snapshot::Snapshot;
+use pgherd_wire::frontend::has_custom_types;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Bytes of a unit that are waited for before it is given up to read it; then it goes to the primary.
@@ -76,6 +77,7 @@ impl Session {
                 standard_conforming_strings: manner.conforming.or(defaults.conforming).unwrap_or(true),
                 ascii_safe: manner.ascii_safe.or(defaults.ascii_safe).unwrap_or(true),
                 in_transaction: !demand.lone,
+                custom_parameters: false,
                 digest: &known.digest,
             };
             match self.read_unit(&context) {
@@ -109,7 +111,7 @@ impl Session {
         let mut tally = Tally::new(context.in_transaction);
         let mut readable = true;
         let extent = self.machine.survey(bytes, |part| match part {
-            Part::Text(text) => tally.add(&self.read_text(text, context)),
+            Part::Text(text, custom) => tally.add(&self.read_text(text, custom, context)),
             Part::Statement(statement) => tally.add(&self.read_statement(statement, context)),
             Part::Unreadable => readable = false,
         });
@@ -125,8 +127,8 @@ impl Session {
         Some(verdict)
     }
 
-    fn read_text(&self, text: &[u8], context: &Context<'_>) -> Verdict {
-        let mut verdict = classify(text, context);
+    fn read_text(&self, text: &[u8], custom: bool, context: &Context<'_>) -> Verdict {
+        let mut verdict = classify(text, &Context { custom_parameters: custom, ..*context });
         if verdict.class == verdict::Class::Read {
             // What the machine would pin for, however wrongly, must not be done on a replica.
             let pins = pgherd_session::effect::effects(text).is_some();
@@ -147,7 +149,7 @@ impl Session {
         if usual && !burnt && statement.note() == note {
             return Verdict::plain_read();
         }
-        let verdict = self.read_text(statement.query(), context);
+        let verdict = self.read_text(statement.query(), has_custom_types(&statement.rest), context);
         if usual && !burnt && verdict.is_plain_read() {
             statement.set_note(note);
         }
@@ -222,7 +224,7 @@ impl Session {
     pub(crate) fn burn(&self) {
         let (Some(book), Some(desk)) = (&self.book, &self.desk) else { return };
         self.machine.survey(desk.up.undecided_bytes(), |part| match part {
-            Part::Text(text) => book.burn(hash(text)),
+            Part::Text(text, _) => book.burn(hash(text)),
             Part::Statement(statement) => book.burn(hash(statement.query())),
             Part::Unreadable => {}
         });

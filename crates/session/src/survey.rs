@@ -3,13 +3,13 @@
 use crate::machine::{MAX_HELD, Machine};
 use crate::prepared::Statement;
 use pgherd_wire::frame::{HEADER_LEN, header};
-use pgherd_wire::frontend::{BindNames, Parse, Target, query_text, tag};
+use pgherd_wire::frontend::{BindNames, Parse, Target, has_custom_types, query_text, tag};
 
 /// One thing a unit asks for.
 #[derive(Clone, Copy, Debug)]
 pub enum Part<'a> {
-    /// The text of a Query or a Parse.
-    Text(&'a [u8]),
+    /// The text of a Query or a Parse, and whether that has parameters of types that are not built in.
+    Text(&'a [u8], bool),
     /// A statement that was prepared before.
     Statement(&'a Statement),
     /// Something that cannot be read: a function call, a text that is too long, a message that makes no sense.
@@ -53,7 +53,7 @@ impl Machine {
             }
             match frame.tag {
                 tag::QUERY if complete && frame.total <= MAX_HELD => {
-                    each(Part::Text(query_text(body)));
+                    each(Part::Text(query_text(body), false));
                     return Extent::Whole;
                 }
                 tag::SYNC => return Extent::Whole,
@@ -62,7 +62,7 @@ impl Machine {
                     Some(view) => {
                         parsed[count] = Some(view.name);
                         count += 1;
-                        each(Part::Text(view.query));
+                        each(Part::Text(view.query, has_custom_types(view.rest)));
                     }
                     None => each(Part::Unreadable),
                 },
@@ -96,7 +96,10 @@ impl Machine {
     fn named<'a>(&'a self, name: &[u8]) -> Part<'a> {
         match self.names.get(name) {
             Some(statement) => Part::Statement(statement),
-            None if name.is_empty() && self.unnamed.serial != 0 => Part::Text(query_text(&self.unnamed.rest)),
+            None if name.is_empty() && self.unnamed.serial != 0 => {
+                let rest = &self.unnamed.rest;
+                Part::Text(query_text(rest), has_custom_types(rest))
+            }
             None => Part::Unreadable,
         }
     }
@@ -120,7 +123,7 @@ mod tests {
         let mut parts = Vec::new();
         let extent = machine.survey(bytes, |part| {
             parts.push(match part {
-                Part::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                Part::Text(text, _) => String::from_utf8_lossy(text).into_owned(),
                 Part::Statement(statement) => format!("known {}", String::from_utf8_lossy(statement.query())),
                 Part::Unreadable => "?".into(),
             });

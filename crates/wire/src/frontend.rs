@@ -54,6 +54,16 @@ pub struct Parse<'a> {
     pub query: &'a [u8],
 }
 
+/// First OID that no built-in object has (`FirstNormalObjectId`).
+const FIRST_CUSTOM: u32 = 16_384;
+
+/// A parameter has a type that is not built in. `rest`: what stands in a well-formed Parse after the name.
+pub fn has_custom_types(rest: &[u8]) -> bool {
+    let Some((_, types)) = c_string(rest) else { return false };
+    let oids = types.get(2..).unwrap_or_default();
+    oids.chunks_exact(4).any(|oid| oid.try_into().is_ok_and(|oid| u32::from_be_bytes(oid) >= FIRST_CUSTOM))
+}
+
 impl<'a> Parse<'a> {
     /// Views a whole body; `None` when it is malformed.
     pub fn view(body: &'a [u8]) -> Option<Parse<'a>> {
