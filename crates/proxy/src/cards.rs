@@ -24,6 +24,8 @@ pub enum Full {
 struct Inner {
     slots: Vec<Option<Arc<Card>>>,
     free: Vec<u32>,
+    /// Slots of sessions that show the process id of their server instead; two nodes may have the same.
+    pids: HashMap<i32, Vec<u32>>,
     users: HashMap<Arc<str>, usize>,
     databases: HashMap<Arc<str>, usize>,
     closing: bool,
@@ -76,16 +78,20 @@ impl Cards {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let card = Arc::new(Card::new(id, slot, secret, who, terms.timeouts, now));
         inner.slots[slot as usize] = Some(card.clone());
-        Ok(Entry { cards: self.clone(), card })
+        Ok(Entry { cards: self.clone(), card, shown: None })
     }
 
     /// The session that this key was given to. Compares in constant time.
     pub fn find(&self, pid: i32, secret: &[u8]) -> Option<Arc<Card>> {
-        let slot = usize::try_from(pid).ok()?.checked_sub(1)?;
-        let card = self.inner.lock().slots.get(slot)?.clone()?;
-        let same = card.secret.len() == secret.len();
-        let differs = card.secret.iter().zip(secret).fold(0, |seen, (a, b)| seen | (a ^ b));
-        (same && differs == 0).then_some(card)
+        let inner = self.inner.lock();
+        let own = usize::try_from(pid).ok().and_then(|pid| pid.checked_sub(1));
+        let others = inner.pids.get(&pid).into_iter().flatten().map(|slot| *slot as usize);
+        let cards = own.into_iter().chain(others).filter_map(|slot| inner.slots.get(slot)?.as_ref());
+        let is_meant = |card: &&Arc<Card>| {
+            let differs = card.secret.iter().zip(secret).fold(0, |seen, (a, b)| seen | (a ^ b));
+            card.secret.len() == secret.len() && differs == 0
+        };
+        cards.into_iter().find(is_meant).cloned()
     }
 
     /// Calls `each` with every session, a few at a time, so that nobody waits long for the register.
@@ -116,8 +122,14 @@ impl Cards {
         self.inner.lock().closing = true;
     }
 
-    fn leave(&self, card: &Card) {
+    fn leave(&self, card: &Card, shown: Option<i32>) {
         let mut inner = self.inner.lock();
+        if let Some(slots) = shown.and_then(|pid| inner.pids.get_mut(&pid)) {
+            slots.retain(|slot| *slot != card.slot);
+        }
+        if let Some(pid) = shown.filter(|pid| inner.pids.get(pid).is_some_and(Vec::is_empty)) {
+            inner.pids.remove(&pid);
+        }
         inner.slots[card.slot as usize] = None;
         inner.free.push(card.slot);
         let inner = &mut *inner;
@@ -138,17 +150,27 @@ pub struct Entry {
     cards: Arc<Cards>,
     /// The card.
     pub card: Arc<Card>,
+    /// The process id of the server, where the key shows that.
+    shown: Option<i32>,
 }
 
 impl Entry {
     /// "Process id" of the key.
     pub fn pid(&self) -> i32 {
-        self.card.slot as i32 + 1
+        self.shown.unwrap_or(self.card.slot as i32 + 1)
+    }
+
+    /// The session keeps one server for good: the key shows that one's process id, so that tools find it in `pg_stat_activity`. Once.
+    pub(crate) fn show(&mut self, pid: i32) {
+        if self.shown.is_none() {
+            self.shown = Some(pid);
+            self.cards.inner.lock().pids.entry(pid).or_default().push(self.card.slot);
+        }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.cards.leave(&self.card);
+        self.cards.leave(&self.card, self.shown);
     }
 }

@@ -76,10 +76,10 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         session.desk().up.push_input(&unread);
     }
     let end = match Box::pin(session.welcome(&unsent)).await {
-        Ok(()) => {
+        Ok(held) => {
             drop((unsent, unread));
             session.log_arrival();
-            session.run().await
+            session.run(held).await
         }
         Err(End::Told(report)) => {
             let client = &mut session.client;

@@ -119,17 +119,17 @@ impl Session {
         Ok(halt)
     }
 
-    /// From door to goodbye.
-    pub async fn run(&mut self) -> End {
+    /// From door to goodbye. `held`: the server it has from the start.
+    pub(crate) async fn run(&mut self, mut held: Option<Held>) -> End {
         loop {
-            if let Err(end) = self.listen().await {
-                return end;
-            }
-            let mut held = match self.checkout().await {
-                Ok(Some(held)) => held,
-                // The request was answered without a server.
-                Ok(None) => continue,
-                Err(end) => return end,
+            let mut held = match held.take() {
+                Some(held) => held,
+                None => match self.ask().await {
+                    Ok(Some(held)) => held,
+                    // The request was answered without a server.
+                    Ok(None) => continue,
+                    Err(end) => return end,
+                },
             };
             match self.relay(&mut held).await {
                 Fate::Free => self.release(held),
@@ -145,6 +145,12 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Waits for a request, and takes a server for it.
+    async fn ask(&mut self) -> Result<Option<Held>, End> {
+        self.listen().await?;
+        self.checkout().await
     }
 
     /// Ends for reasons from outside, in the state the session is in.

@@ -1,7 +1,9 @@
 //! What a client is told when it comes in: the settings a direct connection would report.
 
 use crate::answer;
+use crate::checkout::Held;
 use crate::session::{End, Session};
+use crate::terms::Mode;
 use crate::wish::Wish;
 use bytes::BytesMut;
 use pgherd_pool::exchange::{Failed, Parameters, simple};
@@ -21,8 +23,9 @@ const MAX_WELCOMES: usize = 4096;
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Session {
-    /// Lets the client in: proves its startup settings on a server (once for each different set of them), then sends settings, key and ReadyForQuery.
-    pub(crate) async fn welcome(&mut self, unsent: &[u8]) -> Result<(), End> {
+    /// Lets the client in: proves its startup settings on a server (once for each different set of them), then sends settings, key and ReadyForQuery. In pool mode
+    /// `session` the server it will keep is taken now.
+    pub(crate) async fn welcome(&mut self, unsent: &[u8]) -> Result<Option<Held>, End> {
         let startup = self.machine.settings().clone();
         let name = plain_name(&startup);
         let proven = if name.is_some() { startup.with(b"application_name", None) } else { startup };
@@ -41,6 +44,10 @@ impl Session {
             }
         };
         self.machine.set_reported(reported.clone());
+        let held = match self.terms.mode {
+            Mode::Session => Some(self.take_own().await?),
+            Mode::Transaction | Mode::Statement => None,
+        };
         let mut out = BytesMut::with_capacity(1024);
         out.extend_from_slice(unsent);
         for (parameter, value) in reported.iter() {
@@ -66,7 +73,23 @@ impl Session {
         self.desk().down.plan().compose(|to| to.extend_from_slice(&out));
         // The client has read nothing and written nothing yet.
         self.floors = Floors::default();
-        Ok(())
+        Ok(held)
+    }
+
+    /// A server for the whole session.
+    async fn take_own(&mut self) -> Result<Held, End> {
+        self.wish = Wish::default();
+        match self.acquire().await? {
+            Ok(mut held) => {
+                self.entry.show(held.server().identity.pid);
+                Ok(held)
+            }
+            Err(why) => {
+                let mut report = answer::unserved(&why);
+                report.severity = Severity::Fatal;
+                Err(End::Told(report))
+            }
+        }
     }
 
     /// Applies the settings on a server and reads what it reports.

@@ -333,6 +333,24 @@ fn a_session_that_is_torn_down_leaves_no_place_of_its_pool_behind() {
 }
 
 #[test]
+fn session_mode_shows_the_servers_own_process_and_cancels_it() {
+    run(async {
+        let settings = Settings { mode: pgherd_proxy::terms::Mode::Session, ..Settings::default() };
+        let stage = stage(settings, 1);
+        let mut client = Client::enter(&stage, "alice").await;
+        let key = client.key.clone().expect("a key");
+        assert_eq!(client.value("pid").await, key.pid.to_string());
+        client.send(&query("sleep 60000 'x'")).await;
+        tokio::time::sleep(seconds(1)).await;
+        pgherd_proxy::cancel::cancel(&stage.shared, &stage.worker, &stage.cancels, &key).await;
+        assert_eq!(client.answer().await, ["E:57014", "Z:I"]);
+        client.leave().await;
+        stage.assert_sound().await;
+        assert!(stage.shared.cards.find(key.pid, &key.secret).is_none());
+    });
+}
+
+#[test]
 fn statement_mode_refuses_a_transaction_block() {
     run(async {
         let settings = Settings { mode: pgherd_proxy::terms::Mode::Statement, ..Settings::default() };
