@@ -98,8 +98,9 @@ fn answered(state: &mut State, index: usize, sent: Duration, taken: Duration, mu
             }
             let other = old.system != facts.system;
             // A restart ends every older connection by itself, and whoever connected since must not pay for our noticing it late.
-            member.renew |=
-                other || lines.iter().any(|(kind, _)| !matches!(kind, Kind::Up | Kind::Restarted));
+            // A timeline changes in the middle of a life only by following a promotion, which loses nothing anybody has read, or by
+            // being promoted, which its role tells: once is enough.
+            member.renew |= other || old.in_recovery != facts.in_recovery;
         }
     }
     let (flushed, peers) = (facts.received, facts.peers.clone());
