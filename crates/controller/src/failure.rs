@@ -45,6 +45,8 @@ fn class(answer: &tokio_postgres::error::DbError) -> &str {
 fn kind(error: &Error) -> FailureKind {
     if let Some(answer) = error.as_db_error() {
         return match (answer.code().code(), class(answer)) {
+            // One code for both; where the words are not English it is the commoner of the two.
+            ("57P03", _) if answer.message().contains("shutting down") => FailureKind::ShuttingDown,
             ("57P03", _) => FailureKind::StartingUp,
             ("57P01" | "57P02", _) => FailureKind::ShuttingDown,
             ("57014", _) => FailureKind::Timeout,
