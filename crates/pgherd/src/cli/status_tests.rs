@@ -45,6 +45,22 @@ fn reads_as_the_manual_shows() {
 }
 
 #[test]
+fn an_old_primary_is_named_with_what_to_type_and_a_stranger_is_unknown() {
+    let mut cluster = email_cluster();
+    cluster["members"][1]["seen_as"] = json!("primary");
+    cluster["members"][1]["timeline"] = json!(6);
+    cluster["members"][2]["seen_as"] = json!("unknown");
+    let shown = members(&cluster);
+    assert_eq!((shown[1].cells[2].as_str(), shown[2].cells[2].as_str()), ("Old primary", "Unknown"));
+    let text = warnings(&shown);
+    assert!(text.starts_with("pg2 also accepts writes (timeline 6); it is not routed."), "{text}");
+    assert!(text.contains("pg_rewind") && text.contains("host=10.0.0.1 port=5432"), "{text}");
+    cluster["members"][0]["role"] = json!("replica");
+    assert_eq!(warnings(&members(&cluster)), "pg2 accepts writes (timeline 6); it is not routed.\n");
+    assert_eq!(warnings(&members(&email_cluster())), "");
+}
+
+#[test]
 fn exit_codes() {
     let code = |cluster: &Value| Health::of(cluster, &members(cluster)).code();
     let mut cluster = email_cluster();
