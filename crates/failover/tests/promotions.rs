@@ -85,11 +85,11 @@ fn due(story: &mut Story, node: u16, lsn: u64, replayed: u64) -> Duration {
     let mut facts = if node == 0 { primary(1, lsn) } else { standby(1, lsn) };
     facts.replayed = Lsn(replayed);
     let output = story.sees(node, facts);
-    let orders = output.actions.iter().filter_map(|action| match action {
+    let mut orders = output.actions.iter().rev().filter_map(|action| match action {
         Action::Probe { node: whom, at } if whom.0 == node => Some(*at),
         _ => None,
     });
-    orders.last().expect("somebody looks again")
+    orders.next().expect("somebody looks again")
 }
 
 #[test]

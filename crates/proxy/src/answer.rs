@@ -88,7 +88,9 @@ pub fn unserved(why: &Unserved) -> Report {
 /// What helps against a connection that could not be made: trying again does not where settings are at odds.
 fn remedy(error: &ConnectError) -> &'static str {
     match error {
-        ConnectError::Auth(_) => "Give pgherd what this user's servers ask for: server_password in its [[user]] section, or a password instead of a hash.",
+        ConnectError::Auth(_) => {
+            "Give pgherd what this user's servers ask for: server_password in its [[user]] section, or a password instead of a hash."
+        }
         ConnectError::Tls(_) => "Compare the node's ssl settings with what the server offers.",
         _ => "Retry the transaction; nothing of it was sent to a server.",
     }
