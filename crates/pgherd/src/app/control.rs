@@ -91,7 +91,7 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     loop {
         // Every branch is cancel safe: a signal that is not taken now is taken the next time.
         tokio::select! {
-            _ = hangup.recv() => reload_settings(&house, &entrance).await,
+            _ = hangup.recv() => reload_settings(&house, &entrance, &ready).await,
             () = signals.stop() => break,
         }
     }
@@ -127,7 +127,7 @@ async fn faces(
         let listener =
             tokio::net::TcpListener::bind((address.host.as_str(), address.port)).await.map_err(fail)?;
         let at = listener.local_addr().map_or_else(|_| address.to_string(), |at| at.to_string());
-        tracing::info!(listener = "api", at, "listening");
+        tracing::info!(listener = %"api", at, "listening");
         let source = Arc::new(Faces::new(house.clone(), ready.clone()));
         tokio::spawn(pgherd_admin::http::serve(listener, source, stop.clone().cancelled_owned()));
     }
@@ -193,9 +193,11 @@ async fn drain(house: &House, signals: &mut Signals, grace: Duration) {
 }
 
 /// Reads the settings again and swaps what can be swapped; on any fault the old ones stay in force.
-async fn reload_settings(house: &Arc<House>, entrance: &Entrance) {
+async fn reload_settings(house: &Arc<House>, entrance: &Entrance, ready: &AtomicBool) {
+    // Before the topology is known a reload is not told: its end would say that pgherd is ready.
+    let told = ready.load(Ordering::Acquire);
     let began = sd_notify::NotifyState::monotonic_usec_now();
-    if let Ok(began) = began {
+    if let (Ok(began), true) = (began, told) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, began]);
     }
     let done = reload_now(house, entrance).await;
@@ -203,7 +205,9 @@ async fn reload_settings(house: &Arc<House>, entrance: &Entrance) {
     if let Err(error) = done {
         tracing::error!(%error, "settings were not reloaded; the old ones stay in force");
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    if told {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
 }
 
 async fn reload_now(house: &Arc<House>, entrance: &Entrance) -> Result<(), crate::app::StartError> {

@@ -78,7 +78,7 @@ impl Member {
         let cells = vec![
             dash(text(member, "name")),
             host(member),
-            if leader { words(&role) } else { shown_role(member, &role, cluster) },
+            if leader { words(&role) } else { shown_role(member, &role, runs, cluster) },
             state,
             dash(text(member, "timeline")),
             dash(receive),
@@ -112,12 +112,16 @@ fn seen_as(member: &Value, role: &str) -> bool {
 }
 
 /// Patroni has no word for a node that accepts writes beside the leader, or that nobody has seen yet.
-fn shown_role(member: &Value, role: &str, cluster: &Value) -> String {
+fn shown_role(member: &Value, role: &str, runs: bool, cluster: &Value) -> String {
     let newest =
         cluster.get("sentence_facts").and_then(|facts| facts.get("timeline")).and_then(Value::as_u64);
     let own = member.get("timeline").and_then(Value::as_u64);
     if seen_as(member, "primary") {
-        if own < newest { "Old primary" } else { "Second primary" }.to_string()
+        match (own < newest, runs) {
+            (true, _) => "Old primary".to_string(),
+            (false, true) => "Second primary".to_string(),
+            (false, false) => "Was primary".to_string(),
+        }
     } else if seen_as(member, "unknown") {
         "Unknown".to_string()
     } else {
