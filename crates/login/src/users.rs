@@ -154,8 +154,7 @@ impl Users {
     pub fn changes(&self, old: &Users) -> Option<String> {
         let came = self.by_name.keys().filter(|name| !old.by_name.contains_key(*name)).count();
         let left = old.by_name.keys().filter(|name| !self.by_name.contains_key(*name)).count();
-        let other =
-            |name: &Box<str>, user: &User| old.lookup(name).is_some_and(|was| was.secret != user.secret);
+        let other = |name: &str, user: &User| old.lookup(name).is_some_and(|was| was.secret != user.secret);
         let changed = self.by_name.iter().filter(|(name, user)| other(name, user)).count();
         (came + left + changed > 0)
             .then(|| format!("{came} added, {left} removed, {changed} with another secret"))
