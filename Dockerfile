@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
 
 # docker build -t pgherd .
+# The file must be readable for UID 65532: chown root:65532 pgherd.toml && chmod 640 pgherd.toml
 # docker run -v ./pgherd.toml:/etc/pgherd/pgherd.toml:ro -p 5000-5002:5000-5002 -p 8008:8008 pgherd
 
 FROM rust:1.95-bookworm AS build

@@ -2,16 +2,15 @@
 
 use crate::source::{Change, Facts, Failover, Member, MemberRole, Read};
 use crate::timestamp::iso;
-use pgherd_topology::lsn::Lsn;
-use pgherd_topology::node::{Role, Tags};
+use pgherd_topology::node::{Node, Role, Tags};
 use pgherd_topology::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
 
 /// `GET /cluster`: Patroni's shape, with our own fields added to members and at the top.
 pub fn cluster(snapshot: &Snapshot, facts: &Facts, mut members: Vec<Member>) -> Value {
     members.sort_by(|a, b| a.name.cmp(&b.name));
-    let leader_at = snapshot.primary_node().map(|node| node.received);
-    let listed: Vec<Value> = members.iter().map(|one| member(one, leader_at)).collect();
+    let led = snapshot.primary.is_some();
+    let listed: Vec<Value> = members.iter().map(|one| member(one, led)).collect();
     let mut document = Map::new();
     document.insert("members".into(), listed.into());
     document.insert("scope".into(), facts.scope.as_str().into());
@@ -22,7 +21,7 @@ pub fn cluster(snapshot: &Snapshot, facts: &Facts, mut members: Vec<Member>) -> 
     document.into()
 }
 
-/// `GET /history`: one list per change, Patroni's five columns.
+/// `GET /history`: one list per change, Patroni's five columns; the timeline is the one that ended.
 pub fn history(changes: &[Change]) -> Value {
     let line = |change: &Change| {
         let mut line = vec![json!(change.timeline.0), json!(change.at.0), json!(change.reason)];
@@ -35,25 +34,33 @@ pub fn history(changes: &[Change]) -> Value {
     changes.iter().map(line).collect()
 }
 
-/// The document of this pgherd, which stands for its cluster as one virtual node: the body of health answers.
-pub fn node(snapshot: &Snapshot, facts: &Facts, is_ready: bool) -> Value {
+/// The document of this pgherd, which stands for its cluster as one virtual node: the body of health answers. It is that of
+/// `replica` where one was asked for and there is one, else that of the primary.
+pub fn node(snapshot: &Snapshot, facts: &Facts, is_ready: bool, replica: Option<&Node>) -> Value {
     let primary = snapshot.primary_node();
-    let role = match primary {
-        Some(_) => "primary",
-        None if snapshot.eligible_replicas().next().is_some() => "replica",
-        None => "uninitialized",
+    let role = match (replica, primary) {
+        (Some(_), _) => "replica",
+        (None, Some(_)) => "primary",
+        (None, None) if snapshot.eligible_replicas().next().is_some() => "replica",
+        (None, None) => "uninitialized",
     };
     let mut document = Map::new();
     document.insert("state".into(), if is_ready { "running" } else { "starting" }.into());
     document.insert("role".into(), role.into());
-    match primary {
-        Some(node) => {
-            document.insert("server_version".into(), node.version.into());
-            document.insert("xlog".into(), json!({ "location": node.received.0 }));
-        }
-        None => {
-            document.insert("cluster_unlocked".into(), true.into());
-        }
+    if let Some(node) = replica.or(primary.map(|node| &**node)) {
+        let xlog = match replica {
+            Some(node) => json!({
+                "received_location": node.received.0,
+                "replayed_location": node.replayed.0,
+                "replayed_timestamp": null,
+            }),
+            None => json!({ "location": node.received.0 }),
+        };
+        document.insert("server_version".into(), node.version.into());
+        document.insert("xlog".into(), xlog);
+    }
+    if primary.is_none() {
+        document.insert("cluster_unlocked".into(), true.into());
     }
     document.insert("timeline".into(), snapshot.timeline.0.into());
     if snapshot.system != 0 {
@@ -72,12 +79,13 @@ pub fn any_node_runs(snapshot: &Snapshot) -> bool {
     snapshot.nodes.iter().any(|node| node.role != Role::Unknown)
 }
 
-fn member(member: &Member, leader_at: Option<Lsn>) -> Value {
+fn member(member: &Member, led: bool) -> Value {
     let mut document = Map::new();
     let mut put = |key: &str, value: Value| document.insert(key.to_string(), value);
     put("name", (*member.name).into());
     put("role", role_word(member.role).into());
     put("state", member.state.as_str().into());
+    put("seen_as", seen_word(member.seen).into());
     put("host", member.host.as_str().into());
     put("port", member.port.into());
     if let Some(url) = &member.api_url {
@@ -92,8 +100,13 @@ fn member(member: &Member, leader_at: Option<Lsn>) -> Value {
     if !matches!(member.role, MemberRole::Leader | MemberRole::StandbyLeader) {
         // Patroni's `lsn` is the furthest position the member has, received or replayed.
         let furthest = member.received.max(member.replayed);
-        for (name, at) in [("receive_", member.received), ("replay_", member.replayed), ("", furthest)] {
-            let lag = at.zip(leader_at).map(|(at, leader_at)| leader_at.bytes_since(at));
+        let least = member.receive_lag.min(member.replay_lag);
+        for (name, at, lag) in [
+            ("receive_", member.received, member.receive_lag),
+            ("replay_", member.replayed, member.replay_lag),
+            ("", furthest, least),
+        ] {
+            let lag = lag.filter(|_| led);
             put(&format!("{name}lsn"), at.map_or("unknown".into(), |at| at.to_string().into()));
             put(&format!("{name}lag"), lag.map_or("unknown".into(), Value::from));
         }
@@ -150,7 +163,8 @@ fn sentence_facts(snapshot: &Snapshot, facts: &Facts, members: &[Member]) -> Val
             document.insert("primary_since".into(), iso(since).into());
         }
     }
-    let replicas = members.iter().filter(|m| m.role != MemberRole::Leader).count();
+    // A node that was never reached, or that accepts writes without being routed, is none.
+    let replicas = members.iter().filter(|m| m.role != MemberRole::Leader && m.seen == Role::Standby).count();
     let candidates = members.iter().filter(|m| matches!(m.failover, Failover::Candidate(_))).count();
     document.insert("timeline".into(), snapshot.timeline.0.into());
     document.insert("eligible".into(), snapshot.eligible_replicas().count().into());
@@ -169,6 +183,14 @@ fn role_word(role: MemberRole) -> &'static str {
         MemberRole::SyncStandby => "sync_standby",
         MemberRole::QuorumStandby => "quorum_standby",
         MemberRole::Replica => "replica",
+    }
+}
+
+fn seen_word(role: Role) -> &'static str {
+    match role {
+        Role::Primary => "primary",
+        Role::Standby => "standby",
+        Role::Unknown => "unknown",
     }
 }
 

@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::{Method, Response, StatusCode, Uri};
 use pgherd_metrics::expose;
+use pgherd_topology::node::Node;
 use pgherd_topology::snapshot::Snapshot;
 use serde_json::Value;
 use std::future::IntoFuture;
@@ -24,6 +25,9 @@ pub const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// What Patroni answers to an action it does not have; its command line looks for these words.
 const UNSUPPORTED: &str = "Server does not support this operation";
+
+/// What is said to who asks for something that does not exist.
+const UNKNOWN: &str = "There is nothing here. Try /cluster, /history, /metrics, /primary, /replica, /read-only, /health, /liveness or /readiness.\n";
 
 /// Serves HTTP/1 on `listener` until `stop` is done, then lets open requests finish within [`STOP_TIME`]. Whoever is
 /// still connected after that, or when this future is dropped, is ended by the guard's limits. Errors: those of the
@@ -70,8 +74,9 @@ async fn get(source: Arc<dyn Source>, endpoint: Endpoint, query: &str) -> Respon
         }
         Endpoint::History => json(StatusCode::OK, &document::history(&source.history())),
         Endpoint::Node => node(&*source, StatusCode::OK),
-        Endpoint::Health(health) => node(&*source, health_status(&source.snapshot(), health, query)),
-        Endpoint::Unknown => node(&*source, StatusCode::SERVICE_UNAVAILABLE),
+        Endpoint::Health(health) => checked(&*source, health, query),
+        Endpoint::Unserved => node(&*source, StatusCode::SERVICE_UNAVAILABLE),
+        Endpoint::Unknown => text(StatusCode::NOT_FOUND, "text/plain", UNKNOWN.to_string()),
     }
 }
 
@@ -85,16 +90,33 @@ fn bare_status(source: &dyn Source, endpoint: Endpoint, query: &str) -> StatusCo
         | Endpoint::Cluster
         | Endpoint::History
         | Endpoint::Node
-        | Endpoint::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+        | Endpoint::Unserved => StatusCode::SERVICE_UNAVAILABLE,
+        Endpoint::Unknown => StatusCode::NOT_FOUND,
     }
 }
 
-fn health_status(snapshot: &Snapshot, health: Health, query: &str) -> StatusCode {
+/// The first replica that a check with this query is content with.
+fn replica<'s>(snapshot: &'s Snapshot, query: &str) -> Option<&'s Node> {
     let limit = max_lag(query).unwrap_or(u64::MAX);
-    let replica = || {
-        // A replica of unknown lag passes only where no limit was asked for.
-        snapshot.eligible_replicas().any(|node| node.lag_bytes.unwrap_or(u64::MAX) <= limit)
+    // A replica of unknown lag passes only where no limit was asked for.
+    let mut fit = snapshot.eligible_replicas().filter(|node| node.lag_bytes.unwrap_or(u64::MAX) <= limit);
+    fit.next().map(|node| &**node)
+}
+
+/// The answer to a health check, with the document of the node that stands for it.
+fn checked(source: &dyn Source, health: Health, query: &str) -> Response<Body> {
+    let snapshot = source.snapshot();
+    let status = health_status(&snapshot, health, query);
+    let shown = match health {
+        Health::Replica => replica(&snapshot, query),
+        Health::ReadOnly if snapshot.primary.is_none() => replica(&snapshot, query),
+        Health::Primary | Health::StandbyLeader | Health::ReadOnly | Health::Running => None,
     };
+    json(status, &document::node(&snapshot, &source.facts(), source.ready(), shown))
+}
+
+fn health_status(snapshot: &Snapshot, health: Health, query: &str) -> StatusCode {
+    let replica = || replica(snapshot, query).is_some();
     let primary = snapshot.primary_node().is_some();
     yes_or_unavailable(match health {
         Health::Primary => primary,
@@ -118,7 +140,7 @@ async fn metrics(source: Arc<dyn Source>) -> Response<Body> {
 }
 
 fn node(source: &dyn Source, status: StatusCode) -> Response<Body> {
-    json(status, &document::node(&source.snapshot(), &source.facts(), source.ready()))
+    json(status, &document::node(&source.snapshot(), &source.facts(), source.ready(), None))
 }
 
 fn yes_or_unavailable(yes: bool) -> StatusCode {

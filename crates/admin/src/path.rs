@@ -18,7 +18,9 @@ pub enum Endpoint {
     History,
     /// This pgherd's own document, whatever its health.
     Node,
-    /// None of ours.
+    /// One of Patroni's that this pgherd does not answer.
+    Unserved,
+    /// Nobody's.
     Unknown,
 }
 
@@ -37,6 +39,21 @@ pub enum Health {
     Running,
 }
 
+/// What only Patroni answers; load balancers read "not available" from it.
+const UNSERVED: [&str; 11] = [
+    "config",
+    "failsafe",
+    "sync",
+    "synchronous",
+    "async",
+    "asynchronous",
+    "quorum",
+    "read-only-sync",
+    "read-only-synchronous",
+    "read-only-quorum",
+    "read-only-async",
+];
+
 impl Endpoint {
     /// Reads a path (without its query).
     pub fn of(path: &str) -> Endpoint {
@@ -49,6 +66,7 @@ impl Endpoint {
             "cluster" => Endpoint::Cluster,
             "history" => Endpoint::History,
             "patroni" => Endpoint::Node,
+            known if UNSERVED.contains(&known) => Endpoint::Unserved,
             _ => health_of(path).map_or(Endpoint::Unknown, Endpoint::Health),
         }
     }
@@ -104,7 +122,7 @@ mod tests {
             ("/standby_leader", Endpoint::Health(Health::StandbyLeader)),
             ("/replica", Endpoint::Health(Health::Replica)),
             ("/read-only", Endpoint::Health(Health::ReadOnly)),
-            ("/read-only-sync", Endpoint::Unknown),
+            ("/read-only-sync", Endpoint::Unserved),
             ("/health", Endpoint::Health(Health::Running)),
             ("/haproxy/replica", Endpoint::Health(Health::Replica)),
             ("/cluster", Endpoint::Cluster),
@@ -114,7 +132,9 @@ mod tests {
             ("/liveness", Endpoint::Liveness),
             ("/readiness", Endpoint::Readiness),
             ("/patroni", Endpoint::Node),
-            ("/config", Endpoint::Unknown),
+            ("/config", Endpoint::Unserved),
+            ("/nope", Endpoint::Unknown),
+            ("/favicon.ico", Endpoint::Unknown),
             ("//", Endpoint::Health(Health::Primary)),
         ];
         for (path, want) in cases {

@@ -1,7 +1,7 @@
 //! What this crate shows, and where it comes from.
 
 use pgherd_topology::lsn::{Lsn, Timeline};
-use pgherd_topology::node::Tags;
+use pgherd_topology::node::{Role, Tags};
 use pgherd_topology::snapshot::Snapshot;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -52,6 +52,8 @@ pub struct Member {
     pub name: Arc<str>,
     /// What it is in the cluster.
     pub role: MemberRole,
+    /// What its last answered probe showed: another primary than the routed one is a replica in Patroni's words only.
+    pub seen: Role,
     /// In Patroni's words: `running`, `streaming`, `in archive recovery`, `starting`, `stopped`, `unknown`.
     pub state: String,
     /// Where its REST interface answers, when it has one.
@@ -66,6 +68,10 @@ pub struct Member {
     pub received: Option<Lsn>,
     /// Last WAL position it replayed; `None` when unknown.
     pub replayed: Option<Lsn>,
+    /// Bytes not received yet when it last answered; `None` when unknown.
+    pub receive_lag: Option<u64>,
+    /// Bytes not replayed yet when it last answered; `None` when unknown.
+    pub replay_lag: Option<u64>,
     /// Replay delay; `None` when unknown.
     pub replay_delay: Option<Duration>,
     /// Operator's marks.

@@ -44,19 +44,27 @@ fn class(answer: &tokio_postgres::error::DbError) -> &str {
 
 fn kind(error: &Error) -> FailureKind {
     if let Some(answer) = error.as_db_error() {
-        return match (answer.code().code(), class(answer)) {
-            ("57P03", _) => FailureKind::StartingUp,
-            ("57P01" | "57P02", _) => FailureKind::ShuttingDown,
-            ("57014", _) => FailureKind::Timeout,
-            ("53300", _) => FailureKind::TooManyConnections,
-            ("3D000" | "42501", _) | (_, "28") => FailureKind::Rejected,
-            _ => FailureKind::Query,
-        };
+        return refusal(answer.code().code(), answer.message());
     }
     match io_error(error) {
         Some(error) => io_kind(error),
         None if error.is_closed() => FailureKind::Reset,
         None => FailureKind::Rejected,
+    }
+}
+
+/// What a server's own answer proves.
+fn refusal(code: &str, message: &str) -> FailureKind {
+    match code {
+        // One code for both; where the words are not English it is the commoner of the two.
+        "57P03" if message.contains("shutting down") => FailureKind::ShuttingDown,
+        "57P03" => FailureKind::StartingUp,
+        "57P01" | "57P02" => FailureKind::ShuttingDown,
+        "57014" => FailureKind::Timeout,
+        "53300" => FailureKind::TooManyConnections,
+        "3D000" | "42501" => FailureKind::Rejected,
+        login if login.starts_with("28") => FailureKind::Rejected,
+        _ => FailureKind::Query,
     }
 }
 
@@ -93,6 +101,21 @@ fn io_kind(error: &io::Error) -> FailureKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shutting_down_is_not_starting_up() {
+        for (code, message, kind) in [
+            ("57P03", "the database system is shutting down", FailureKind::ShuttingDown),
+            ("57P03", "the database system is starting up", FailureKind::StartingUp),
+            ("57P03", "the database system is in recovery mode", FailureKind::StartingUp),
+            ("57P03", "das Datenbanksystem startet", FailureKind::StartingUp),
+            ("57P01", "terminating connection due to administrator command", FailureKind::ShuttingDown),
+            ("28P01", "password authentication failed", FailureKind::Rejected),
+            ("XX000", "", FailureKind::Query),
+        ] {
+            assert_eq!(refusal(code, message), kind, "{code} {message}");
+        }
+    }
 
     #[test]
     fn our_own_exhaustion_is_not_the_nodes_death() {

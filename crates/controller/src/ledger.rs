@@ -160,6 +160,7 @@ mod tests {
             node: None,
             name: "pg1".into(),
             text,
+            ended: None,
         }
     }
 

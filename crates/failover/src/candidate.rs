@@ -1,11 +1,13 @@
 //! Whom a failover would promote, in which order, and what speaks against it.
 
 use crate::member::Member;
+use crate::observation::FailureKind;
 use crate::policy::Strategy;
 use crate::state::State;
 use pgherd_topology::lsn::Lsn;
 use pgherd_topology::node::{NodeId, Role};
 use std::fmt;
+use std::time::Duration;
 
 /// Why a node cannot be promoted. Closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,21 +28,6 @@ pub enum Unfit {
     Behind(u64),
 }
 
-impl Unfit {
-    /// The word used in tables.
-    pub fn word(self) -> &'static str {
-        match self {
-            Unfit::Silent => "silent",
-            Unfit::NoStandby => "no_standby",
-            Unfit::ForeignSystem => "foreign_system",
-            Unfit::OtherTimeline => "other_timeline",
-            Unfit::NoFailover => "nofailover",
-            Unfit::Fenced => "fenced",
-            Unfit::Behind(_) => "behind",
-        }
-    }
-}
-
 /// What keeps a failover from being started although there may be a candidate. Closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
@@ -52,6 +39,8 @@ pub enum Guard {
     StillStreaming(NodeId),
     /// The primary says that it is starting up, within `crash_recovery_grace`.
     CrashRecovery,
+    /// The primary says that it is shutting down: what it has yet to send is on its way. Within `crash_recovery_grace`.
+    ShuttingDown,
     /// Strategy `manual`.
     Manual,
 }
@@ -102,14 +91,15 @@ fn unfit(state: &State, member: &Member) -> Option<Unfit> {
     if !member.belongs_to(state.system) {
         return Some(Unfit::ForeignSystem);
     }
-    if member.fenced.is_some() {
-        return Some(Unfit::Fenced);
-    }
+    // What it is comes before what was done about it.
     if member.role() != Role::Standby {
         return Some(Unfit::NoStandby);
     }
     if member.timeline() != state.timeline {
         return Some(Unfit::OtherTimeline);
+    }
+    if member.fenced.is_some() {
+        return Some(Unfit::Fenced);
     }
     if tags.nofailover || tags.failover_priority == 0 {
         return Some(Unfit::NoFailover);
@@ -131,9 +121,16 @@ fn guard(state: &State, plan: &Plan) -> Option<Guard> {
     if let Some(id) = still_streaming(state) {
         return Some(Guard::StillStreaming(id));
     }
-    let starting = state.lost.and_then(|id| state.member(id)).and_then(|lost| lost.suspicion.starting_since);
-    if starting.is_some_and(|since| state.now.saturating_sub(since) < state.policy.crash_recovery_grace) {
+    let graced = |since: Duration| state.now.saturating_sub(since) < state.policy.crash_recovery_grace;
+    let suspicion = state.lost.and_then(|id| state.member(id)).map(|lost| &lost.suspicion);
+    if suspicion.and_then(|suspicion| suspicion.starting_since).is_some_and(graced) {
         return Some(Guard::CrashRecovery);
+    }
+    let stops = suspicion.filter(|suspicion| {
+        suspicion.last.as_ref().is_some_and(|failure| failure.kind == FailureKind::ShuttingDown)
+    });
+    if stops.and_then(|suspicion| suspicion.first).is_some_and(graced) {
+        return Some(Guard::ShuttingDown);
     }
     (state.policy.strategy == Strategy::Manual).then_some(Guard::Manual)
 }
@@ -174,7 +171,8 @@ impl Plan {
             Some(Guard::StillStreaming(id)) => {
                 format!("{would}, but {} still receives WAL from the primary", name(id))
             }
-            Some(Guard::CrashRecovery) => format!("{would}, but the primary is in crash recovery"),
+            Some(Guard::CrashRecovery) => format!("{would}, but the primary is starting up"),
+            Some(Guard::ShuttingDown) => format!("{would}, but the primary is still shutting down"),
             Some(Guard::Manual) => format!("{would}, but failover_strategy is manual"),
         }
     }

@@ -202,6 +202,8 @@ fn route(state: &mut State, id: NodeId) {
     let Some(facts) = &state.members[index].facts else { return };
     let (timeline, flushed, at) =
         (facts.timeline, facts.received, state.members[index].answered_at.unwrap_or(state.now));
+    let ended = (state.settled && timeline > state.timeline)
+        .then(|| (state.timeline, state.trail.newest().unwrap_or_default()));
     if state.lost != Some(id) || timeline != state.timeline {
         state.trail.clear();
     }
@@ -221,6 +223,9 @@ fn route(state: &mut State, id: NodeId) {
     state.advice = None;
     state.trigger(Trigger::Found);
     state.note(Kind::Routed, Some(id), format!("routed primary on timeline {timeline}"));
+    if let Some(line) = state.output.journal.last_mut() {
+        line.ended = ended;
+    }
 }
 
 /// Nobody is routed: says why, and what would be done if this pgherd acted.

@@ -8,6 +8,10 @@ use std::time::Duration;
 
 /// Judges every node anew and writes down what changed.
 pub(crate) fn judge_all(state: &mut State) {
+    // Before everybody was tried once nobody knows which database system is ours, and nothing is published.
+    if !state.round_done {
+        return;
+    }
     for index in 0..state.members.len() {
         let over = exceeded(state, &state.members[index]);
         state.members[index].lagging = over.is_some();
@@ -32,7 +36,7 @@ fn settle(state: &mut State, index: usize, verdict: Option<Ineligible>) {
         return;
     }
     let text = match &verdict {
-        Some(reason) => reason.to_string(),
+        Some(reason) => member.told(reason),
         None if state.primary == Some(id) => "is the routed primary".to_owned(),
         None => "eligible for reads".to_owned(),
     };
@@ -122,11 +126,11 @@ fn exceeded(state: &State, member: &Member) -> Option<Ineligible> {
 pub(crate) fn measure(state: &mut State, index: usize, at: Duration) {
     let Some(facts) = state.members[index].facts.as_ref() else { return };
     let (received, replayed) = (facts.received, facts.replayed);
-    let (time, bytes) = if facts.in_recovery && facts.system == state.system {
-        (state.trail.delay(received, replayed, at), state.trail.bytes(received, replayed))
-    } else {
-        (None, None)
-    };
-    state.members[index].lag_time = time;
-    state.members[index].lag_bytes = bytes;
+    let ours = facts.in_recovery && facts.system == state.system;
+    let leader = state.trail.position(at).filter(|_| ours);
+    let member = &mut state.members[index];
+    member.lag_time = state.trail.delay(received, replayed, at).filter(|_| ours);
+    // What it received itself is there, whether or not we saw the primary write it.
+    member.lag_bytes = leader.map(|leader| leader.max(received).bytes_since(replayed));
+    member.receive_lag = leader.map(|leader| leader.bytes_since(received));
 }

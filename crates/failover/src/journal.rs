@@ -1,6 +1,7 @@
 //! What was decided and why, line by line.
 
 use crate::phase::Phase;
+use pgherd_topology::lsn::{Lsn, Timeline};
 use pgherd_topology::node::NodeId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,4 +88,6 @@ pub struct Entry {
     pub name: Arc<str>,
     /// The sentence.
     pub text: String,
+    /// The timeline that came to its end with it, and the last position known of it: a change of primary.
+    pub ended: Option<(Timeline, Lsn)>,
 }

@@ -75,9 +75,18 @@ impl Trail {
         Some(at.saturating_sub(left_at))
     }
 
-    /// Bytes a standby lacks; `None` without any sample.
-    pub fn bytes(&self, received: Lsn, replayed: Lsn) -> Option<u64> {
-        self.newest().map(|newest| newest.max(received).bytes_since(replayed))
+    /// Where the primary was at `at`: between two samples it is taken to have moved evenly, before the first and after the
+    /// last it stood there. `None` without any sample. Only positions of one moment can be compared.
+    pub fn position(&self, at: Duration) -> Option<Lsn> {
+        let begun = self.samples.partition_point(|sample| sample.first <= at);
+        let Some(before) = begun.checked_sub(1).map(|index| self.samples[index]) else {
+            return self.samples.front().map(|oldest| oldest.lsn);
+        };
+        let Some(next) = self.samples.get(begun).filter(|_| at > before.last) else {
+            return Some(before.lsn);
+        };
+        let share = (at - before.last).as_secs_f64() / (next.first - before.last).as_secs_f64();
+        Some(Lsn(before.lsn.0 + (next.lsn.bytes_since(before.lsn) as f64 * share) as u64))
     }
 
     fn thin(&mut self) {
@@ -126,7 +135,20 @@ mod tests {
         assert_eq!(delay(&trail, 2000, 1000, 600), 60.0);
         assert_eq!(delay(&trail, 2000, 1500, 600), 59.5);
         assert_eq!(delay(&trail, 2000, 2000, 600), 0.0);
-        assert_eq!(trail.bytes(Lsn(2000), Lsn(1500)), Some(500));
+    }
+
+    #[test]
+    fn the_primarys_position_belongs_to_a_moment() {
+        let mut trail = Trail::default();
+        assert_eq!(trail.position(at(5)), None);
+        trail.note(at(10), Lsn(1000));
+        trail.note(at(20), Lsn(1000));
+        trail.note(at(30), Lsn(3000));
+        for (tenths, want) in
+            [(0, 1000), (10, 1000), (15, 1000), (20, 1000), (25, 2000), (30, 3000), (99, 3000)]
+        {
+            assert_eq!(trail.position(at(tenths)), Some(Lsn(want)), "{tenths}");
+        }
     }
 
     #[test]

@@ -43,8 +43,10 @@ pub struct Member {
     pub stood_by: Option<Timeline>,
     /// Replay delay at the last answered probe.
     pub lag_time: Option<Duration>,
-    /// Bytes behind at the last answered probe.
+    /// Bytes not replayed yet at the last answered probe.
     pub lag_bytes: Option<u64>,
+    /// Bytes not received yet at the last answered probe.
+    pub receive_lag: Option<u64>,
     /// It exceeded a lag limit and is not yet well below it again.
     pub lagging: bool,
     /// It left rotation and waits for an operator, because `auto_remediate` is off.
@@ -74,6 +76,7 @@ impl Member {
             stood_by: None,
             lag_time: None,
             lag_bytes: None,
+            receive_lag: None,
             lagging: false,
             held: false,
             ineligible: Some(Ineligible::Unprobed),
@@ -112,6 +115,20 @@ impl Member {
         self.fenced.is_none() && self.role() == Role::Primary && self.belongs_to(system)
     }
 
+    /// A reason against reads from it, in words for people: who keeps it away, when it is kept away.
+    pub fn told(&self, reason: &Ineligible) -> String {
+        match (reason, self.fenced) {
+            (Ineligible::Fenced, Some(Fence::Operator)) => "fenced by an operator".to_owned(),
+            (Ineligible::Fenced, _) if self.role() == Role::Primary => {
+                format!("accepts writes on timeline {} without being the routed primary", self.timeline())
+            }
+            (Ineligible::Fenced, _) => {
+                "was a second primary and is no standby of the current timeline yet".to_owned()
+            }
+            (reason, _) => reason.to_string(),
+        }
+    }
+
     /// Everything known about it is void (it has another address).
     pub(crate) fn forget(&mut self) {
         self.facts = None;
@@ -120,6 +137,7 @@ impl Member {
         self.stood_by = None;
         self.lag_time = None;
         self.lag_bytes = None;
+        self.receive_lag = None;
         self.lagging = false;
         self.renew = true;
     }

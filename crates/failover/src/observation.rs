@@ -130,9 +130,9 @@ pub enum FailureKind {
     Timeout,
     /// The name does not resolve or the host has no route.
     Unreachable,
-    /// 57P03: starting up or in crash recovery.
+    /// 57P03: starting up, or recovering from a crash.
     StartingUp,
-    /// 57P01, 57P02: it is being shut down.
+    /// 57P01, 57P02, and 57P03 of a server that is being shut down.
     ShuttingDown,
     /// 53300: alive, but without a connection for us.
     TooManyConnections,

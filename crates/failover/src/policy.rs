@@ -23,8 +23,8 @@ pub struct Policy {
     pub health_check_interval: Duration,
     /// Pace of probes while anything is suspicious.
     pub fast_check_interval: Duration,
-    /// Pace at which lag is measured (the same probe; the shorter interval wins). The primary is looked at more often
-    /// where the tightest `max_lag` asks for it.
+    /// Pace at which lag is measured (the same probe; the shorter interval wins). Nodes are looked at more often where a
+    /// `max_lag` asks for it.
     pub lag_check_interval: Duration,
     /// Limit of one probe, connecting included.
     pub health_check_timeout: Duration,

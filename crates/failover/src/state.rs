@@ -146,7 +146,8 @@ impl State {
     pub(crate) fn note(&mut self, kind: Kind, node: Option<NodeId>, text: impl Into<String>) {
         let name =
             node.and_then(|id| self.member(id)).map_or_else(|| "".into(), |member| member.spec.name.clone());
-        let entry = Entry { at: self.now, phase: self.phase, kind, node, name, text: text.into() };
+        let text = text.into();
+        let entry = Entry { at: self.now, phase: self.phase, kind, node, name, text, ended: None };
         self.output.journal.push(entry);
     }
 

@@ -15,8 +15,11 @@ use std::time::Duration;
 /// The least time between two probes of a node that the data plane complains about.
 const HINT_GAP: Duration = Duration::from_millis(100);
 
-/// The primary is looked at this often within the tightest limit on replay delay.
-const SAMPLES_PER_LIMIT: u32 = 4;
+/// A node is looked at this often within a limit on replay delay, so that who exceeds it is found out soon after.
+const LOOKS_PER_LIMIT: u32 = 5;
+
+/// The least time between two probes for the sake of such a limit, however tight it is.
+const LIMIT_GAP: Duration = Duration::from_millis(200);
 
 /// Takes one event in and decides. `now` must not go back.
 pub fn step(state: &mut State, now: Duration, event: Event) -> Output {
@@ -98,8 +101,9 @@ fn answered(state: &mut State, index: usize, sent: Duration, taken: Duration, mu
             }
             let other = old.system != facts.system;
             // A restart ends every older connection by itself, and whoever connected since must not pay for our noticing it late.
-            member.renew |=
-                other || lines.iter().any(|(kind, _)| !matches!(kind, Kind::Up | Kind::Restarted));
+            // A timeline changes in the middle of a life only by following a promotion, which loses nothing anybody has read, or by
+            // being promoted, which its role tells: once is enough.
+            member.renew |= other || old.in_recovery != facts.in_recovery;
         }
     }
     let (flushed, peers) = (facts.received, facts.peers.clone());
@@ -247,12 +251,14 @@ fn changed(state: &mut State, node: NodeId, change: Change) {
     state.act(Action::Probe { node, at: now });
 }
 
-/// How often the primary's position must be known: replay delay is measured between two samples of it, so that a burst
-/// after a quiet time would look as old as the quiet time was long.
-fn sampling(state: &State) -> Duration {
-    let own = state.members.iter().filter_map(|member| member.spec.limits.max_lag);
-    let tightest = own.chain(state.policy.max_lag).min().unwrap_or(Duration::MAX);
-    (tightest / SAMPLES_PER_LIMIT).max(HINT_GAP)
+/// How often a node must be looked at for the sake of limits on replay delay: a standby for its own, the primary for the
+/// tightest of all. Delay is measured between two samples of the primary's position, so that a burst after a quiet time
+/// would look as old as the quiet time was long.
+fn watchfulness(state: &State, node: NodeId) -> Duration {
+    let limit = |member: &Member| member.spec.limits.max_lag.or(state.policy.max_lag);
+    let watched = state.members.iter().filter(|member| member.id == node || state.primary == Some(node));
+    let tightest = watched.filter_map(limit).min().unwrap_or(Duration::MAX);
+    (tightest / LOOKS_PER_LIMIT).max(LIMIT_GAP)
 }
 
 /// When a node that has just been looked at is looked at again.
@@ -278,8 +284,7 @@ fn pace(state: &mut State, node: NodeId, sent: Duration) {
     let missed_hint = member.suspicion.is_empty() && member.hinted_at.is_some_and(|hinted| hinted > sent);
     let wait = match (missed_hint, calm) {
         (true, _) => HINT_GAP,
-        (false, true) if state.primary == Some(node) => policy.calm_interval().min(sampling(state)),
-        (false, true) => policy.calm_interval(),
+        (false, true) => policy.calm_interval().min(watchfulness(state, node)),
         (false, false) => policy.fast_check_interval.min(policy.calm_interval()),
     };
     let at = state.now + wait;

@@ -6,7 +6,7 @@ use pgherd_failover::event::{Action, Change, Event, Hint};
 use pgherd_failover::journal::Kind;
 use pgherd_failover::observation::{FailureKind, Peer, Receiver};
 use pgherd_failover::phase::Phase;
-use pgherd_failover::policy::{Policy, Spec};
+use pgherd_failover::policy::{Limits, Policy, Spec};
 use pgherd_failover::state::{Memory, State};
 use pgherd_topology::lsn::{Lsn, Timeline};
 use pgherd_topology::node::{Address, NodeId, Tags};
@@ -199,7 +199,15 @@ fn crash_recovery_and_a_partition_of_ours_are_recognized() {
         story.later(1).misses(0, FailureKind::StartingUp);
     }
     assert_eq!(story.routed(), None);
-    assert!(story.last(Kind::Advice).contains("crash recovery"));
+    assert!(story.last(Kind::Advice).contains("starting up"));
+
+    let mut story = Story::steady(2);
+    for _ in 0..3 {
+        story.later(1).misses(0, FailureKind::ShuttingDown);
+    }
+    assert!(story.last(Kind::Advice).contains("still shutting down"), "{}", story.last(Kind::Advice));
+    story.later(1).misses(0, FailureKind::Refused);
+    assert!(story.last(Kind::Advice).contains("only advises"), "{}", story.last(Kind::Advice));
 
     let mut story = Story::steady(2);
     for _ in 0..3 {
@@ -304,9 +312,17 @@ fn the_pace_is_calm_in_peace_and_fast_in_trouble() {
         other => panic!("{other:?}"),
     };
     let output = story.later(1).sees(1, standby(1, 1000));
-    assert_eq!(next(output, story.now), Duration::from_secs(5));
-    let output = story.later(1).sees(0, primary(1, 1000));
-    assert_eq!(next(output, story.now), Duration::from_millis(1250), "a quarter of the lag limit");
+    assert_eq!(next(output, story.now), Duration::from_secs(1), "a fifth of the lag limit");
+    let limits = Limits { max_lag: Some(Duration::from_secs(60)), ..Limits::default() };
+    story.happens(Event::Changed(NodeId(1), Change::Limits(limits)));
+    let output = story.later(1).sees(1, standby(1, 1000));
+    assert_eq!(next(output, story.now), Duration::from_secs(5), "its own limit asks for less");
+    let limits = Limits { max_lag: Some(Duration::from_millis(10)), ..Limits::default() };
+    story.happens(Event::Changed(NodeId(1), Change::Limits(limits)));
+    for (node, facts) in [(0, primary(1, 1000)), (1, standby(1, 1000))] {
+        let output = story.later(1).sees(node, facts);
+        assert_eq!(next(output, story.now), Duration::from_millis(200), "tight, but not without end");
+    }
     let output = story.later(1).misses(1, FailureKind::Timeout);
     assert_eq!(next(output, story.now), Duration::from_secs(1));
 }

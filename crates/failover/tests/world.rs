@@ -25,8 +25,9 @@ enum Fault {
     Start(u16),
     Cut(u16),
     Heal(u16),
-    /// Promoted to a timeline of its own choosing: the next free one, or just one more than it had.
-    Promote(u16, bool),
+    /// Promoted to a timeline of its own choosing: the next free one, or just one more than it had; its timeline may be
+    /// seen before its role.
+    Promote(u16, bool, u8),
     /// Rewound and restarted as a standby of the node with the newest timeline.
     Rejoin(u16),
     Pause(u16),
@@ -43,7 +44,8 @@ fn fault() -> impl Strategy<Value = Fault> {
         3 => node.clone().prop_map(Fault::Start),
         1 => node.clone().prop_map(Fault::Cut),
         2 => node.clone().prop_map(Fault::Heal),
-        1 => (node.clone(), any::<bool>()).prop_map(|(node, free)| Fault::Promote(node, free)),
+        1 => (node.clone(), any::<bool>(), 0..2u8)
+            .prop_map(|(node, free, late)| Fault::Promote(node, free, late)),
         3 => node.clone().prop_map(Fault::Rejoin),
         1 => node.clone().prop_map(Fault::Pause),
         2 => node.clone().prop_map(Fault::Resume),
@@ -59,6 +61,8 @@ struct Server {
     standby: bool,
     paused: bool,
     timeline: u32,
+    /// Looks at which it is still in recovery, though already on the timeline it promotes itself to.
+    leaving: u8,
     received: u64,
     replayed: u64,
     started: i64,
@@ -70,6 +74,8 @@ struct World {
     story: Story,
     seen_epoch: u64,
     seen_valid: BTreeMap<u16, u64>,
+    /// The routed primary, and since when connections to it were valid when it was first seen routed.
+    routed_valid: Option<(u16, u64)>,
     highest_routed: u32,
     starts: i64,
 }
@@ -82,6 +88,7 @@ impl World {
             standby,
             paused: false,
             timeline: 1,
+            leaving: 0,
             received: 1000,
             replayed: 1000,
             started: 1,
@@ -92,6 +99,7 @@ impl World {
             story: Story::new(Policy::default(), NODES),
             seen_epoch: 0,
             seen_valid: BTreeMap::new(),
+            routed_valid: None,
             highest_routed: 0,
             starts: 1,
         }
@@ -116,11 +124,12 @@ impl World {
             Fault::Start(node) => self.start(usize::from(node)),
             Fault::Cut(node) => self.servers[usize::from(node)].reachable = false,
             Fault::Heal(node) => self.servers[usize::from(node)].reachable = true,
-            Fault::Promote(node, free) => {
+            Fault::Promote(node, free, late) => {
                 let next = self.servers.iter().map(|server| server.timeline).max().unwrap_or(0);
                 let server = &mut self.servers[usize::from(node)];
                 if server.alive && server.standby {
                     server.standby = false;
+                    server.leaving = late;
                     server.replayed = server.received;
                     server.timeline = if free { next } else { server.timeline } + 1;
                 }
@@ -182,14 +191,16 @@ impl World {
         } else if !server.alive {
             self.story.misses(node, FailureKind::Refused)
         } else {
-            let mut facts = if server.standby {
+            let leaving = &mut self.servers[usize::from(node)].leaving;
+            let stays = std::mem::replace(leaving, leaving.saturating_sub(1)) > 0;
+            let mut facts = if server.standby || stays {
                 standby(server.timeline, server.received)
             } else {
                 primary(server.timeline, server.received)
             };
             facts.replayed = pgherd_topology::lsn::Lsn(server.replayed);
             facts.started = server.started;
-            if streams != Some(server.timeline) {
+            if stays || streams != Some(server.timeline) {
                 facts.receiver = None;
             }
             self.story.sees(node, facts)
@@ -228,6 +239,12 @@ impl World {
             assert_eq!(node.timeline, snapshot.timeline);
             assert!(node.timeline.0 >= self.highest_routed, "an old timeline is routed again");
             self.highest_routed = node.timeline.0;
+            let valid = (node.id.0, node.valid_since);
+            let same = self.routed_valid.filter(|before| before.0 == valid.0);
+            assert!(same.is_none_or(|before| before == valid), "connections to a primary became stale twice");
+            self.routed_valid = Some(valid);
+        } else {
+            self.routed_valid = None;
         }
     }
 

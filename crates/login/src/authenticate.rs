@@ -2,7 +2,7 @@
 //! through the same exchange as one who does, and hears the same.
 
 use crate::door::Peer;
-use crate::error::{LoginError, Stop};
+use crate::error::{LoginError, Mismatch, Stop};
 use crate::scram::{self, Binding, Exchange, MECHANISM, MECHANISM_PLUS, Verifier};
 use crate::secret::ClientSecret;
 use crate::settings::{Method, Settings};
@@ -102,7 +102,11 @@ impl Judge<'_> {
                 false
             }
         };
-        if matches { Ok(ClientSecret::Password(password.into())) } else { Err(wrong(name)) }
+        if matches {
+            Ok(ClientSecret::Password(password.into()))
+        } else {
+            Err(wrong(name, user.as_deref(), Method::Password))
+        }
     }
 
     /// Judges a password by a verifier, on a thread of its own.
@@ -137,7 +141,11 @@ impl Judge<'_> {
         let hash = stored.strip_prefix("md5").unwrap_or(&stored);
         let expected = md5(Md5::new().chain_update(hash).chain_update(salt));
         let matches = equal(expected.as_bytes(), told.as_bytes());
-        if matches && secret != ClientSecret::None { Ok(secret) } else { Err(wrong(name)) }
+        if matches && secret != ClientSecret::None {
+            Ok(secret)
+        } else {
+            Err(wrong(name, user.as_deref(), Method::Md5))
+        }
     }
 
     async fn scram(
@@ -172,7 +180,9 @@ impl Judge<'_> {
         let exchange = Exchange::begin(message, binding, verifier, &BASE64.encode(nonce))?;
         request(&mut stream.output, AUTH_SASL_CONTINUE, exchange.challenge().as_bytes());
         let proved = exchange.finish(&answer(stream, MAX_SASL).await?)?;
-        let Some(proved) = proved.filter(|_| genuine) else { return Err(wrong(name)) };
+        let Some(proved) = proved.filter(|_| genuine) else {
+            return Err(wrong(name, user.as_deref(), Method::ScramSha256));
+        };
         request(&mut stream.output, AUTH_SASL_FINAL, proved.server_final.as_bytes());
         Ok(match user.as_ref().map(|user| &user.secret) {
             Some(Secret::Plain(password)) => ClientSecret::Password(password.clone()),
@@ -203,8 +213,14 @@ impl Judge<'_> {
     }
 }
 
-fn wrong(name: &str) -> Stop {
-    LoginError::Password(name.into()).into()
+fn wrong(name: &str, user: Option<&User>, method: Method) -> Stop {
+    let why = match (user.map(|user| &user.secret), method) {
+        (None, _) => Mismatch::NoUser,
+        (Some(Secret::None), _) => Mismatch::NoSecret,
+        (Some(Secret::Md5(_)), Method::ScramSha256) => Mismatch::Md5Hash,
+        (Some(_), _) => Mismatch::Wrong,
+    };
+    LoginError::Password(name.into(), why).into()
 }
 
 /// Appends an authentication request.
@@ -269,4 +285,30 @@ fn md5(digest: Md5) -> String {
 
 fn equal(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_tells_apart_what_a_client_cannot() {
+        let user = |secret| User { secret, derived: Default::default() };
+        let md5 = Secret::Md5("md5".into());
+        for (user, method, why) in [
+            (None, Method::ScramSha256, Mismatch::NoUser),
+            (Some(user(Secret::None)), Method::Password, Mismatch::NoSecret),
+            (Some(user(md5.clone())), Method::ScramSha256, Mismatch::Md5Hash),
+            (Some(user(md5)), Method::Md5, Mismatch::Wrong),
+            (Some(user(Secret::Plain("x".into()))), Method::ScramSha256, Mismatch::Wrong),
+        ] {
+            let Stop::Refused(error) = wrong("bob", user.as_ref(), method) else { panic!("refused") };
+            assert_eq!(error, LoginError::Password("bob".into(), why));
+            assert_eq!(error.to_string(), "password authentication failed for user \"bob\"");
+            let mut told = BytesMut::new();
+            error.encode(&mut told);
+            let detail = error.detail_log().expect("the log is told");
+            assert!(!String::from_utf8_lossy(&told).contains(detail), "{detail}");
+        }
+    }
 }

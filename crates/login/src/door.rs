@@ -231,7 +231,7 @@ impl Drop for Waiting<'_> {
 
 /// Tells a client why it is not let in.
 async fn dismiss(stream: &mut Stream, peer: &Peer, error: LoginError) {
-    tracing::info!(%peer, sqlstate = error.sqlstate(), "refused a client: {error}");
+    tracing::info!(%peer, sqlstate = error.sqlstate(), why = error.detail_log(), "refused a client: {error}");
     // What was not sent yet belongs to an exchange that is over.
     stream.output.clear();
     error.encode(&mut stream.output);

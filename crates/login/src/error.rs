@@ -72,9 +72,9 @@ pub enum LoginError {
     /// Client and server saw different certificates: somebody sits between them.
     #[error("SCRAM channel binding check failed")]
     Binding,
-    /// Wrong password, or no such user: nobody can tell which.
+    /// Wrong password, or no such user: nobody outside can tell which.
     #[error("password authentication failed for user \"{0}\"")]
-    Password(Box<str>),
+    Password(Box<str>, Mismatch),
     /// More strangers at the door than it holds.
     #[error("sorry, too many clients already")]
     Full,
@@ -109,7 +109,7 @@ impl LoginError {
             | LoginError::Binding => "28000",
             LoginError::Replication(_) => "22023",
             LoginError::Switch(_) | LoginError::SwitchValue(_) => "42601",
-            LoginError::EmptyPassword | LoginError::Password(_) => "28P01",
+            LoginError::EmptyPassword | LoginError::Password(..) => "28P01",
             LoginError::Full => "53300",
             LoginError::Timeout => "57014",
             LoginError::Internal => "XX000",
@@ -124,6 +124,19 @@ impl LoginError {
     /// True when the client is at fault, false when we are.
     pub fn of_client(&self) -> bool {
         !matches!(self, LoginError::Full | LoginError::Internal)
+    }
+
+    /// What only the log may know, as PostgreSQL's `errdetail_log`.
+    pub(crate) fn detail_log(&self) -> Option<&'static str> {
+        match self {
+            LoginError::Password(_, Mismatch::NoUser) => Some("there is no such user"),
+            LoginError::Password(_, Mismatch::NoSecret) => Some("the user has no password"),
+            LoginError::Password(_, Mismatch::Md5Hash) => {
+                Some("the user's secret is an md5 hash, which scram-sha-256 cannot check")
+            }
+            LoginError::Password(_, Mismatch::Wrong) => Some("the password does not match"),
+            _ => None,
+        }
     }
 
     fn detail(&self) -> Option<&'static str> {
@@ -161,7 +174,6 @@ impl LoginError {
             (b'M', Some(&*text)),
             (b'D', self.detail()),
             (b'H', self.hint()),
-            (b'R', Some("pgherd_login")),
         ];
         out.put_u8(b'E');
         let start = out.len();
@@ -176,6 +188,19 @@ impl LoginError {
         let length = (out.len() - start) as u32;
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());
     }
+}
+
+/// Why a password did not let its user in. Never shown to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// There is no such user.
+    NoUser,
+    /// The user has no secret.
+    NoSecret,
+    /// The user's secret is an md5 hash, and the method is SCRAM.
+    Md5Hash,
+    /// Another password.
+    Wrong,
 }
 
 /// How a login ends early.
@@ -202,7 +227,7 @@ mod tests {
         let mut out = BytesMut::new();
         LoginError::Replication("maybe".into()).encode(&mut out);
         let body = b"SFATAL\0VFATAL\0C22023\0Minvalid value for parameter \"replication\": \"maybe\"\0\
-            HValid values are: \"false\", 0, \"true\", 1, \"database\".\0Rpgherd_login\0\0";
+            HValid values are: \"false\", 0, \"true\", 1, \"database\".\0\0";
         assert_eq!(out[0], b'E');
         assert_eq!(out[1..5], (4 + body.len() as u32).to_be_bytes());
         assert_eq!(&out[5..], body);

@@ -1,7 +1,7 @@
 //! How the door judges. A value: swapped whole on reload.
 
 use crate::door::Peer;
-use crate::users::Users;
+use crate::users::{Secret, Users};
 use pgherd_net::tls::ServerTls;
 use std::collections::HashMap;
 use std::fmt;
@@ -84,6 +84,20 @@ impl Settings {
     /// Method and trusted places for this user.
     pub fn rule(&self, user: &str) -> (Method, &Trusted) {
         self.rules.get(user).map_or((self.method, &self.trusted), |rule| (rule.method, &rule.trusted))
+    }
+}
+
+impl Settings {
+    /// Users whose stored secret cannot be judged by the method that holds for them, in order: they can never log in by a password.
+    pub fn locked_out(&self) -> Vec<Box<str>> {
+        let unfit = |(name, secret): &(&str, &Secret)| {
+            let (method, trusted) = self.rule(name);
+            matches!((secret, method), (Secret::Md5(_), Method::ScramSha256))
+                && *trusted == Trusted::default()
+        };
+        let mut names: Vec<_> = self.users.each().filter(unfit).map(|(name, _)| name.into()).collect();
+        names.sort();
+        names
     }
 }
 
@@ -202,6 +216,20 @@ mod tests {
         for text in ["", "x", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "::/129", "10.0.0/8"] {
             assert_eq!(text.parse::<Network>(), Err(BadNetwork(text.into())));
         }
+    }
+
+    #[test]
+    fn who_can_never_log_in_is_known() {
+        let hash = format!("md5{}", "0123456789abcdef".repeat(2));
+        let mut users = Users::default();
+        for (name, secret) in [("a", "plain"), ("c", &*hash), ("b", &*hash), ("d", &*hash)] {
+            users.insert(name, Secret::parse(secret));
+        }
+        let own = Rule { method: Method::Md5, trusted: Trusted::default() };
+        let rules = HashMap::from([("d".into(), own)]);
+        let settings = Settings { users: Arc::new(users), rules, ..Settings::default() };
+        assert_eq!(settings.locked_out(), ["b".into(), "c".into()]);
+        assert!(Settings { method: Method::Md5, ..settings }.locked_out().is_empty());
     }
 
     #[test]

@@ -72,8 +72,10 @@ pub enum UsersError {
     #[error("could not read user list \"{0}\": {1}")]
     File(String, #[source] std::io::Error),
     /// A line is not `"user" "secret"`.
-    #[error("user list, line {line}: {what}")]
+    #[error("{file}:{line}: {what}")]
     Line {
+        /// Which file; "user list" for a text that is none.
+        file: String,
         /// Line, from 1.
         line: usize,
         /// What is wrong.
@@ -89,7 +91,7 @@ impl Users {
     pub fn read(path: &Path) -> Result<Users, UsersError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| UsersError::File(path.display().to_string(), error))?;
-        Users::parse(&text)
+        Users::parse_named(&text, &path.display().to_string())
     }
 
     /// Reads a `userlist.txt` (PgBouncer documentation, "Authentication file format"): a quoted name, a quoted secret, anything; two
@@ -98,12 +100,16 @@ impl Users {
     /// # Errors
     /// [`UsersError::Line`].
     pub fn parse(text: &str) -> Result<Users, UsersError> {
+        Users::parse_named(text, "user list")
+    }
+
+    fn parse_named(text: &str, file: &str) -> Result<Users, UsersError> {
         let mut users = Users::default();
         let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
         loop {
             rest = rest.trim_start();
             let line = 1 + text[..text.len() - rest.len()].bytes().filter(|&byte| byte == b'\n').count();
-            let fault = |what| UsersError::Line { line, what };
+            let fault = |what| UsersError::Line { file: file.to_owned(), line, what };
             if rest.is_empty() {
                 return Ok(users);
             }
@@ -137,6 +143,21 @@ impl Users {
     /// The user of that name.
     pub fn lookup(&self, name: &str) -> Option<Arc<User>> {
         self.by_name.get(name).cloned()
+    }
+
+    /// All users, in no order.
+    pub fn each(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        self.by_name.iter().map(|(name, user)| (&**name, &user.secret))
+    }
+
+    /// How this list differs from an older one, in words; `None` when it does not.
+    pub fn changes(&self, old: &Users) -> Option<String> {
+        let came = self.by_name.keys().filter(|name| !old.by_name.contains_key(*name)).count();
+        let left = old.by_name.keys().filter(|name| !self.by_name.contains_key(*name)).count();
+        let other = |name: &str, user: &User| old.lookup(name).is_some_and(|was| was.secret != user.secret);
+        let changed = self.by_name.iter().filter(|(name, user)| other(name, user)).count();
+        (came + left + changed > 0)
+            .then(|| format!("{came} added, {left} removed, {changed} with another secret"))
     }
 
     /// Number of users.
@@ -225,6 +246,14 @@ mod tests {
         for text in ["md5", "md5xyz", "SCRAM-SHA-256$", "md50123456789ABCDEF0123456789ABCDEF"] {
             assert_eq!(Secret::parse(text), Secret::Plain(text.into()));
         }
+    }
+
+    #[test]
+    fn lists_are_compared() {
+        let old = Users::parse("\"a\" \"1\"\n\"b\" \"2\"\n\"c\" \"3\"").unwrap();
+        let new = Users::parse("\"a\" \"1\"\n\"b\" \"x\"\n\"d\" \"4\"\n\"e\" \"5\"").unwrap();
+        assert_eq!(new.changes(&old).as_deref(), Some("2 added, 1 removed, 1 with another secret"));
+        assert_eq!(old.changes(&old), None);
     }
 
     #[test]

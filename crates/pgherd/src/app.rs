@@ -6,6 +6,7 @@ pub mod faces;
 pub mod keeper;
 pub mod logging;
 pub mod plan;
+pub mod rehearsal;
 pub mod reloads;
 pub mod workers;
 
@@ -107,16 +108,6 @@ impl StartError {
             StartError::Io(..) | StartError::Login(_) => 1,
         }
     }
-}
-
-/// Reads the files that settings name, certificates and users, and forgets them: what `config check` cannot see in the
-/// settings themselves.
-///
-/// # Errors
-/// The first that cannot be used.
-pub fn rehearse(settings: &Arc<Settings>) -> Result<(), StartError> {
-    Keeper::new(settings.clone())?.door()?;
-    plan::Encryption::default().read(settings)
 }
 
 fn build(

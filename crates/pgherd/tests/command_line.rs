@@ -59,9 +59,31 @@ fn config_check() {
     let (code, _, err) = done(missing.output().expect("the binary runs"));
     assert_eq!(code, 78, "files are looked into: {err}");
     assert!(err.contains("no certificate found"), "{err}");
+    assert!(err.contains("[E034] ssl_root_cert: node"), "the key is named: {err}");
     let (code, _, err) = run(&["config", "check", "-c", "/nonexistent.toml"]);
     assert_eq!(code, 78);
     assert!(err.contains("E002"), "{err}");
+    let (code, _, err) = run(&["status", "-c", "/nonexistent.toml"]);
+    assert_eq!(code, 78, "{err}");
+    assert!(err.contains("\"/nonexistent.toml\" cannot be read"), "{err}");
+    assert_eq!(run(&["health", "-c", "/nonexistent.toml"]).0, 1);
+}
+
+#[test]
+fn config_check_looks_into_the_user_list() {
+    let list = std::env::temp_dir().join(format!("pgherd-users-{}.txt", std::process::id()));
+    let check = |text: &str| {
+        std::fs::write(&list, text).expect("a file");
+        let mut command = pgherd(&["config", "check", "-c", &config("minimal.toml")]);
+        done(command.env("PGHERD__AUTH__USERS_FILE", &list).output().expect("the binary runs"))
+    };
+    let (code, _, err) = check(&format!("\"bob\" \"md5{}\"\n", "0123456789abcdef".repeat(2)));
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("[W008]") && err.contains("bob cannot log in"), "{err}");
+    let (code, _, err) = check("\"bob\" \"secret\"\n\"eve\"\n");
+    assert_eq!(code, 78, "{err}");
+    assert!(err.contains("[E034] users_file: ") && err.contains(".txt:2: expected"), "{err}");
+    std::fs::remove_file(&list).expect("it was there");
 }
 
 #[test]

@@ -98,12 +98,24 @@ fn commands_on_a_page_are_commands() {
     }
     assert!(count >= 9, "only {count} commands were found");
     for line in read("config/pgherd.service").lines() {
-        let Some((key, line)) = line.split_once('=').filter(|(key, _)| key.starts_with("Exec")) else {
+        let Some((key, line)) = line.split_once('=').filter(|(key, _)| key.starts_with("ExecStart")) else {
             continue;
         };
         let arguments = arguments(line).unwrap_or_else(|| panic!("{key} runs something else: {line}"));
         Cli::try_parse_from(std::iter::once("pgherd".to_string()).chain(arguments)).expect(line);
     }
+}
+
+/// Debian 12 has systemd 252. The user of the unit is the one the README makes, and owns what the README installs.
+#[test]
+fn the_unit_runs_on_systemd_252_and_may_read_its_settings() {
+    let unit = read("config/pgherd.service");
+    let has = |line: &str| unit.lines().any(|found| found == line);
+    assert!(has("Type=notify") && has("ExecReload=/bin/kill -HUP $MAINPID"), "{unit}");
+    assert!(has("User=pgherd") && has("Group=pgherd") && !unit.contains("\nDynamicUser"), "{unit}");
+    let readme = read("README.md");
+    assert!(readme.contains("useradd --system --user-group") && readme.contains("-m 640 -o root -g pgherd"));
+    assert!(readme.contains("65532") && read("Dockerfile").contains("USER 65532:65532"));
 }
 
 #[test]

@@ -102,7 +102,7 @@ pub fn unserved(why: &Unserved) -> Report {
             format!("could not get a connection to node \"{}\"", pool.node),
         )
         .detail(format!("After {}: {error}.", seconds(*waited)))
-        .hint("Retry the transaction; nothing of it was sent to a server."),
+        .hint(remedy(error)),
         Unserved::NoServer(NoServer::Closed, ..) => {
             Report::new(Severity::Error, code::CANNOT_CONNECT_NOW, "the route to the server was closed")
                 .hint("Retry the transaction; nothing of it was sent to a server.")
@@ -113,6 +113,17 @@ pub fn unserved(why: &Unserved) -> Report {
             "cannot execute a write through the replica port",
         )
         .hint("Use the primary's port, or the one that splits reads and writes."),
+    }
+}
+
+/// What helps against a connection that could not be made: trying again does not where settings are at odds.
+fn remedy(error: &ConnectError) -> &'static str {
+    match error {
+        ConnectError::Auth(_) => {
+            "Give pgherd what this user's servers ask for: server_password in its [[user]] section, or a password instead of a hash."
+        }
+        ConnectError::Tls(_) => "Compare the node's ssl settings with what the server offers.",
+        _ => "Retry the transaction; nothing of it was sent to a server.",
     }
 }
 

@@ -152,7 +152,7 @@ pub struct Node {
     /// Last seen role.
     pub role: Role,
     /// Epoch since which server connections to this node are valid. A connection opened under an older epoch is stale
-    /// and must be closed (the node was fenced, or changed its role, timeline, system or address since).
+    /// and must be closed (the node was fenced, or changed its role, system or address since).
     pub valid_since: u64,
     /// Last seen timeline.
     pub timeline: Timeline,

@@ -180,7 +180,6 @@ impl Report {
                 (b'M', &self.message),
                 (b'D', &self.detail),
                 (b'H', &self.hint),
-                (b'R', "pgherd"),
             ];
             for (kind, text) in fields.into_iter().filter(|(_, text)| !text.is_empty()) {
                 out.put_u8(kind);
@@ -218,6 +217,8 @@ mod tests {
         assert_eq!(fields.get(b'M'), Some(&b"no primary"[..]));
         assert_eq!(fields.get(b'D'), None);
         assert_eq!(fields.get(b'H'), Some(&b"wait"[..]));
+        // Clients show file, line and routine together; a routine alone makes psql print half a location.
+        assert_eq!(fields.get(b'R'), None);
         assert_eq!(header(&out).unwrap().unwrap().total, out.len());
     }
 }

@@ -63,8 +63,11 @@ fn member(name: &str, role: MemberRole, read: Read, failover: Failover) -> Membe
         host: "127.0.0.1".into(),
         port: 5432,
         timeline: Some(Timeline(3)),
+        seen: if role == MemberRole::Leader { Role::Primary } else { Role::Standby },
         received: Some(Lsn(0x900)),
         replayed: Some(Lsn(0x800)),
+        receive_lag: Some(0x700),
+        replay_lag: Some(0x800),
         replay_delay: Some(Duration::from_millis(250)),
         tags: Tags::default(),
         read,
@@ -210,6 +213,7 @@ fn the_cluster_has_patronis_shape_and_our_facts() {
         let names: Vec<_> = members.as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["pg1", "pg2", "pg3"], "sorted by name");
         assert_eq!((&members[0]["role"], &members[0]["read"]), (&"leader".into(), &"rw".into()));
+        assert_eq!((&members[0]["seen_as"], &members[1]["seen_as"]), (&"primary".into(), &"standby".into()));
         assert!(members[0].get("lag").is_none() && members[0].get("tags").is_none());
         let replica = &members[1];
         assert_eq!(replica["read_reason"], "tag noloadbalance");
@@ -226,6 +230,23 @@ fn the_cluster_has_patronis_shape_and_our_facts() {
         assert_eq!(facts["primary_since"], "2000-02-29T00:00:00.000000+00:00");
         assert_eq!((&facts["eligible"], &facts["replicas"]), (&1.into(), &2.into()));
         assert_eq!((&facts["timeline"], &facts["auto_failover"]), (&3.into(), &true.into()));
+    });
+}
+
+#[test]
+fn a_check_for_a_replica_is_answered_by_a_replica() {
+    visited(whole_cluster(), async |address, _| {
+        for (path, role, at) in [
+            ("/replica", "replica", "replayed_location"),
+            ("/primary", "primary", "location"),
+            ("/read-only", "primary", "location"),
+            ("/replica?lag=1kB", "primary", "location"),
+            ("/replica?lag=banana", "replica", "replayed_location"),
+        ] {
+            let document: Value = serde_json::from_str(&ask(address, "GET", path).await.2).unwrap();
+            assert_eq!(document["role"], role, "{path}");
+            assert_eq!(document["xlog"][at], 0x1000, "{path}");
+        }
     });
 }
 
@@ -259,7 +280,10 @@ fn nothing_can_be_changed() {
         }
         let (status, _, body) = ask(address, "GET", "/config").await;
         assert_eq!(status, 503);
-        assert!(body.starts_with('{'), "an unknown path shows the node: {body}");
+        assert!(body.starts_with('{'), "a path of Patroni's shows the node: {body}");
+        let (status, _, body) = ask(address, "GET", "/nope").await;
+        assert_eq!((status, body.contains("/cluster")), (404, true), "{body}");
+        assert_eq!(ask(address, "HEAD", "/nope").await.0, 404);
         assert_eq!(ask(address, "OPTIONS", "/cluster").await.0, 503);
     });
 }

@@ -42,7 +42,6 @@ pub fn run(house: Arc<House>, driver: Driver) -> ExitCode {
 }
 
 struct Signals {
-    hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
@@ -51,21 +50,31 @@ struct Signals {
 impl Signals {
     fn new() -> std::io::Result<Signals> {
         Ok(Signals {
-            hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
         })
     }
+
+    /// Ends with the next signal that asks for an end. Cancel safe.
+    async fn stop(&mut self) {
+        // Each branch is cancel safe: a signal that is not taken now is taken the next time.
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+        }
+    }
 }
 
 async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     let settings = house.settings.read().clone();
-    let (bound, mut signals) = match (entrance::bind(&settings), Signals::new()) {
-        (Ok(bound), Ok(signals)) => (bound, signals),
-        (Err(error), _) => return fail(&error),
-        (_, Err(error)) => return fail(&error),
-    };
+    let (bound, mut signals, mut hangup) =
+        match (entrance::bind(&settings), Signals::new(), signal(SignalKind::hangup())) {
+            (Ok(bound), Ok(signals), Ok(hangup)) => (bound, signals, hangup),
+            (Err(error), ..) => return fail(&error),
+            (_, Err(error), _) | (.., Err(error)) => return fail(&error),
+        };
     let ready = Arc::new(AtomicBool::new(false));
     let (entry, thinking) = (CancellationToken::new(), CancellationToken::new());
     let controlling = tokio::spawn(driver.run(thinking.clone().cancelled_owned()));
@@ -82,16 +91,15 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     loop {
         // Every branch is cancel safe: a signal that is not taken now is taken the next time.
         tokio::select! {
-            _ = signals.hangup.recv() => reload_settings(&house, &entrance).await,
-            _ = signals.terminate.recv() => break,
-            _ = signals.interrupt.recv() => break,
-            _ = signals.quit.recv() => break,
+            _ = hangup.recv() => reload_settings(&house, &entrance, &ready).await,
+            () = signals.stop() => break,
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // The controller stops first and never starts anything while draining; listeners close; sessions leave as they become idle.
     thinking.cancel();
     entry.cancel();
+    entrance.close().await;
     ready.store(false, Ordering::Release);
     announcing.abort();
     let _ = controlling.await;
@@ -118,6 +126,8 @@ async fn faces(
         let fail = |error| crate::app::StartError::Io(format!("cannot listen on {address} (api)"), error);
         let listener =
             tokio::net::TcpListener::bind((address.host.as_str(), address.port)).await.map_err(fail)?;
+        let at = listener.local_addr().map_or_else(|_| address.to_string(), |at| at.to_string());
+        tracing::info!(listener = %"api", at, "listening");
         let source = Arc::new(Faces::new(house.clone(), ready.clone()));
         tokio::spawn(pgherd_admin::http::serve(listener, source, stop.clone().cancelled_owned()));
     }
@@ -161,17 +171,20 @@ async fn drain(house: &House, signals: &mut Signals, grace: Duration) {
     tracing::info!(sessions = cards.count(), grace = ?grace, "draining");
     sweep::drain(&house.shared, false);
     let until = Instant::now() + grace;
+    let mut why = "grace period is over";
     while cards.count() > 0 && Instant::now() < until {
         tokio::select! {
-            _ = signals.terminate.recv() => break,
-            _ = signals.interrupt.recv() => break,
+            () = signals.stop() => {
+                why = "asked a second time";
+                break;
+            }
             () = tokio::time::sleep(DRAIN_LOOK) => sweep::drain(&house.shared, false),
         }
     }
     if cards.count() == 0 {
         return;
     }
-    tracing::warn!(sessions = cards.count(), "grace period is over");
+    tracing::warn!(sessions = cards.count(), "{why}: sessions are cut");
     sweep::drain(&house.shared, true);
     let until = Instant::now() + LAST_WORDS;
     while cards.count() > 0 && Instant::now() < until {
@@ -180,9 +193,11 @@ async fn drain(house: &House, signals: &mut Signals, grace: Duration) {
 }
 
 /// Reads the settings again and swaps what can be swapped; on any fault the old ones stay in force.
-async fn reload_settings(house: &Arc<House>, entrance: &Entrance) {
+async fn reload_settings(house: &Arc<House>, entrance: &Entrance, ready: &AtomicBool) {
+    // Before the topology is known a reload is not told: its end would say that pgherd is ready.
+    let told = ready.load(Ordering::Acquire);
     let began = sd_notify::NotifyState::monotonic_usec_now();
-    if let Ok(began) = began {
+    if let (Ok(began), true) = (began, told) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, began]);
     }
     let done = reload_now(house, entrance).await;
@@ -190,7 +205,9 @@ async fn reload_settings(house: &Arc<House>, entrance: &Entrance) {
     if let Err(error) = done {
         tracing::error!(%error, "settings were not reloaded; the old ones stay in force");
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    if told {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
 }
 
 async fn reload_now(house: &Arc<House>, entrance: &Entrance) -> Result<(), crate::app::StartError> {
@@ -215,6 +232,9 @@ async fn reload_now(house: &Arc<House>, entrance: &Entrance) -> Result<(), crate
     // TLS files are read again even when no setting changed: a renewed certificate has the same name.
     let keeper = Arc::new(Keeper::new(new.clone())?);
     let door = keeper.door()?;
+    if let Some(what) = door.users.changes(&house.door.settings().users) {
+        tracing::info!(users = what, "users changed");
+    }
     entrance.follow(&new).await?;
     house.encryption.read(&new)?;
     keeper.inherit(&house.keeper.read());

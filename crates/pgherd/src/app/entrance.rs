@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 use pgherd_login::door::{Arrival, Peer};
 use pgherd_net::transport::Transport;
 use pgherd_proxy::cancel::{Cancels, cancel};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,8 +59,8 @@ impl Place {
             }
             At::Unix(path, mode) => {
                 let shown = path.display().to_string();
-                let socket = unix(path, *mode).map_err(fail(shown.clone()))?;
-                (Listening::Unix(socket, path.clone()), shown)
+                let (socket, file) = unix(path, *mode).map_err(fail(shown.clone()))?;
+                (Listening::Unix(socket, file), shown)
             }
         };
         Ok(Bound { place: self.clone(), shown, socket })
@@ -77,7 +77,7 @@ pub struct Bound {
 
 enum Listening {
     Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, PathBuf),
+    Unix(std::os::unix::net::UnixListener, SocketFile),
 }
 
 /// Binds all listeners.
@@ -128,18 +128,43 @@ pub fn tcp(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListene
     Ok(socket.into())
 }
 
-/// A socket left behind by a process that is gone is replaced; one that somebody answers on is not.
-fn unix(path: &Path, mode: u32) -> io::Result<std::os::unix::net::UnixListener> {
+/// A socket left behind by a process that is gone is replaced; one that somebody listens on is not.
+fn unix(path: &Path, mode: u32) -> io::Result<(std::os::unix::net::UnixListener, SocketFile)> {
     if path.exists() {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
+        // Not to wait for a place in a full backlog.
+        let visitor = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        visitor.set_nonblocking(true)?;
+        match visitor.connect(&SockAddr::unix(path)?) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            // A full backlog or a lack of permission is no proof that nobody is there.
+            Ok(_) | Err(_) => return Err(io::ErrorKind::AddrInUse.into()),
         }
-        std::fs::remove_file(path)?;
     }
     let socket = std::os::unix::net::UnixListener::bind(path)?;
+    let file = SocketFile { path: path.to_path_buf(), identity: identity(path) };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     socket.set_nonblocking(true)?;
-    Ok(socket)
+    Ok((socket, file))
+}
+
+/// What tells one file from another of the same name: its place on the disk, which may be given again, and its birth.
+fn identity(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    let about = std::fs::symlink_metadata(path).ok()?;
+    Some((about.dev(), about.ino(), about.mtime(), about.mtime_nsec()))
+}
+
+/// The file of a Unix socket of ours; removed with it, unless another process has put its own there.
+struct SocketFile {
+    path: PathBuf,
+    identity: Option<(u64, u64, i64, i64)>,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// All listeners, accepting on a thread of their own.
@@ -151,6 +176,16 @@ pub struct Entrance {
 }
 
 impl Entrance {
+    /// Closes every listener and removes its socket file; clients that are in stay.
+    pub async fn close(&self) {
+        let all: Vec<_> = self.open.lock().drain(..).collect();
+        for (_, task) in all {
+            task.abort();
+            // Cancelled, or gone with its event loop: the listener is dropped either way.
+            let _ = task.await;
+        }
+    }
+
     /// Accepts until `stop` says so; the sockets are closed then.
     ///
     /// # Errors
@@ -228,9 +263,9 @@ async fn accept(house: Arc<House>, cancels: Arc<Cancels>, bound: Bound) -> io::R
                 }
             }
         }
-        Listening::Unix(socket, path) => {
+        Listening::Unix(socket, file) => {
             let socket = UnixListener::from_std(socket)?;
-            let _removed = Removed(path);
+            let _file = file;
             loop {
                 match socket.accept().await {
                     Ok((stream, _)) => {
@@ -244,14 +279,6 @@ async fn accept(house: Arc<House>, cancels: Arc<Cancels>, bound: Bound) -> io::R
                 }
             }
         }
-    }
-}
-
-struct Removed(PathBuf);
-
-impl Drop for Removed {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
     }
 }
 
@@ -312,5 +339,38 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_file_goes_with_its_listener_and_only_then() {
+        let path = std::env::temp_dir().join(format!("pgherd-entrance-{}", std::process::id()));
+        let (first, file) = unix(&path, 0o700).expect("a socket");
+        assert_eq!(unix(&path, 0o700).err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse));
+        // A full backlog: somebody lives there all the same.
+        let mut crowd = Vec::new();
+        let crowded = loop {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+            socket.set_nonblocking(true).expect("a flag");
+            match socket.connect(&SockAddr::unix(&path).expect("an address")) {
+                Ok(()) => crowd.push(socket),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(crowded.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(unix(&path, 0o700).err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse));
+        drop((crowd, first));
+        assert!(path.exists(), "left behind, as by a crash");
+        // File systems tell times apart by some milliseconds.
+        std::thread::sleep(Duration::from_millis(50));
+        let (_second, ours) = unix(&path, 0o700).expect("what a crash left is replaced");
+        drop(file);
+        assert!(path.exists(), "another's socket stays");
+        drop(ours);
+        assert!(!path.exists());
     }
 }

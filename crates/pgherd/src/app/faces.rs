@@ -2,12 +2,11 @@
 
 use crate::app::House;
 use pgherd_admin::source::{Change, Facts, Failover, Member, MemberRole, Read, Source};
+use pgherd_controller::ledger::Line;
 use pgherd_controller::view::View;
-use pgherd_failover::journal::Kind;
 use pgherd_metrics::expose::{Kind as Shape, Sheet, label_text};
 use pgherd_pool::stats::Stats;
 use pgherd_proxy::card::Doing;
-use pgherd_topology::lsn::Lsn;
 use pgherd_topology::node::{Address, NodeId, Role};
 use pgherd_topology::snapshot::Snapshot;
 use std::collections::BTreeMap;
@@ -97,17 +96,27 @@ impl Source for Faces {
 
     fn history(&self) -> Vec<Change> {
         let view = self.house.controller.status();
-        let routed = view.journal.iter().filter(|line| line.entry.kind == Kind::Routed);
-        routed
-            .map(|line| Change {
-                timeline: view.timeline,
-                at: Lsn::default(),
-                reason: line.entry.text.clone(),
-                time: Some(line.time),
-                leader: Some(line.entry.name.to_string()),
-            })
-            .collect()
+        view.journal.iter().filter_map(|line| change(line)).collect()
     }
+}
+
+/// A line of the journal that ended a timeline.
+fn change(line: &Line) -> Option<Change> {
+    let (timeline, at) = line.entry.ended?;
+    Some(Change {
+        timeline,
+        at,
+        reason: line.entry.text.clone(),
+        time: Some(line.time),
+        leader: Some(line.entry.name.to_string()),
+    })
+}
+
+/// Why it cannot become primary, in words for people.
+fn unfit(view: &View, id: NodeId) -> String {
+    let found = view.plan.unfit.iter().find(|(node, _)| *node == id);
+    // Whoever was the primary is not among those that are compared.
+    found.map_or_else(|| "was the primary until now".to_owned(), |(_, unfit)| unfit.to_string())
 }
 
 fn member(
@@ -132,24 +141,17 @@ fn member(
     let failover = match (leader, view.place(node.id)) {
         (true, _) => Failover::Leader,
         (false, Some(place)) => Failover::Candidate(u32::try_from(place).unwrap_or(u32::MAX)),
-        (false, None) => {
-            let why = view
-                .plan
-                .unfit
-                .iter()
-                .find(|(id, _)| *id == node.id)
-                .map_or("unknown", |(_, unfit)| unfit.word());
-            Failover::No(why.to_owned())
-        }
+        (false, None) => Failover::No(unfit(view, node.id)),
     };
     let read = match &node.ineligible {
         _ if leader => Read::Write,
         None => Read::Eligible,
-        Some(why) => Read::No { reason: why.to_string(), since: Some(view.time(node.judged_since)) },
+        Some(why) => Read::No { reason: node.told(why), since: Some(view.time(node.judged_since)) },
     };
     Member {
         name: node.spec.name.clone(),
         role: if leader { MemberRole::Leader } else { MemberRole::Replica },
+        seen: node.role(),
         state: state.to_owned(),
         api_url: None,
         host,
@@ -157,6 +159,8 @@ fn member(
         timeline: facts.map(|facts| facts.timeline),
         received: facts.map(|facts| facts.received),
         replayed: facts.map(|facts| facts.replayed),
+        receive_lag: node.receive_lag,
+        replay_lag: node.lag_bytes,
         replay_delay: node.lag_time,
         tags: node.spec.tags.clone(),
         read,

@@ -18,6 +18,8 @@ pub struct Member {
     pub read_note: Option<String>,
     /// Why it cannot become primary.
     pub failover_note: Option<String>,
+    /// It accepts writes without being the routed primary.
+    pub rival: bool,
 }
 
 /// Columns of the table.
@@ -58,8 +60,8 @@ fn plain(text: &str) -> String {
 }
 
 impl Member {
-    /// Reads one entry of `members`.
-    pub fn read(member: &Value) -> Member {
+    /// Reads one entry of the `members` of a cluster.
+    pub fn read(member: &Value, cluster: &Value) -> Member {
         let role = text(member, "role").unwrap_or_default();
         let leader = matches!(role.as_str(), "leader" | "standby_leader" | "master" | "primary");
         let state = text(member, "state").unwrap_or_else(|| "unknown".to_string());
@@ -76,7 +78,7 @@ impl Member {
         let cells = vec![
             dash(text(member, "name")),
             host(member),
-            words(&role),
+            if leader { words(&role) } else { shown_role(member, &role, runs, cluster) },
             state,
             dash(text(member, "timeline")),
             dash(receive),
@@ -93,6 +95,7 @@ impl Member {
         ];
         Member {
             leader,
+            rival: !leader && runs && seen_as(member, "primary"),
             runs,
             // A server that does not say is Patroni: then a running replica is read from.
             reads: if reads == "-" { runs && !leader } else { matches!(reads.as_str(), "ok" | "rw") },
@@ -101,6 +104,55 @@ impl Member {
             cells,
         }
     }
+}
+
+/// What its last answered probe showed; never so where the server does not say (Patroni).
+fn seen_as(member: &Value, role: &str) -> bool {
+    text(member, "seen_as").is_some_and(|seen| seen == role)
+}
+
+/// Patroni has no word for a node that accepts writes beside the leader, or that nobody has seen yet.
+fn shown_role(member: &Value, role: &str, runs: bool, cluster: &Value) -> String {
+    let newest =
+        cluster.get("sentence_facts").and_then(|facts| facts.get("timeline")).and_then(Value::as_u64);
+    let own = member.get("timeline").and_then(Value::as_u64);
+    if seen_as(member, "primary") {
+        match (own < newest, runs) {
+            (true, _) => "Old primary".to_string(),
+            (false, true) => "Second primary".to_string(),
+            (false, false) => "Was primary".to_string(),
+        }
+    } else if seen_as(member, "unknown") {
+        "Unknown".to_string()
+    } else {
+        words(role)
+    }
+}
+
+/// What an operator must know and do about nodes that accept writes without being routed; empty without any.
+pub fn warnings(members: &[Member]) -> String {
+    let leader = members.iter().find(|member| member.leader);
+    let mut out = String::new();
+    for rival in members.iter().filter(|member| member.rival) {
+        let (name, timeline) = (&rival.cells[0], &rival.cells[4]);
+        let also = if leader.is_some() { "also accepts" } else { "accepts" };
+        out.push_str(&format!("{name} {also} writes (timeline {timeline}); it is not routed."));
+        let Some(leader) = leader else {
+            out.push('\n');
+            continue;
+        };
+        let (host, port) = leader.cells[1].rsplit_once(':').unwrap_or((leader.cells[1].as_str(), "5432"));
+        let host = host.trim_matches(['[', ']']);
+        out.push_str(&format!(
+            "  To make it a replica of {}, on its host, as the user PostgreSQL runs as:\n  \
+             pg_ctl -D $PGDATA stop -m fast\n  \
+             pg_rewind -D $PGDATA -R --source-server=\"host={host} port={port} user=postgres dbname=postgres\"\n  \
+             pg_ctl -D $PGDATA start\n  \
+             What only {name} has is lost with it. Where pg_rewind refuses, empty $PGDATA and use pg_basebackup -R.\n",
+            leader.cells[0]
+        ));
+    }
+    out
 }
 
 /// `1st`, `2nd` for candidates: in which order they would be taken.

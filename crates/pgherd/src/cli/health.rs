@@ -8,9 +8,15 @@ use std::process::ExitCode;
 /// Asks `/liveness`, or `/readiness` with `--ready`.
 pub fn run(args: &HealthArgs, talk: &Talk) -> ExitCode {
     let path = if args.ready { "/readiness" } else { "/liveness" };
-    let answer =
-        target::choose(&args.api, talk).and_then(|address| http::get(&address, path, args.api.timeout));
-    match answer {
+    let address = match target::choose(&args.api, talk) {
+        Ok(address) => address,
+        // Whoever asks about health knows 0 and 1 only.
+        Err(lost) => {
+            lost.say(1);
+            return ExitCode::FAILURE;
+        }
+    };
+    match http::get(&address, path, args.api.timeout) {
         Ok(answer) if answer.status == 200 => {
             talk.detail("pgherd: well");
             ExitCode::SUCCESS

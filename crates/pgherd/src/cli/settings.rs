@@ -1,5 +1,6 @@
 //! `pgherd config ...`.
 
+use crate::app::rehearsal;
 use crate::cli::output::{data, say};
 use crate::cli::run::{load, tell};
 use crate::cli::{ConfigCommand, FileArg, Format, exit};
@@ -30,12 +31,13 @@ fn give(text: &str) -> ExitCode {
 
 fn check(file: &FileArg) -> ExitCode {
     match load(file) {
-        Ok((loaded, path)) => {
-            tell(&loaded.report);
+        Ok((mut loaded, path)) => {
             let name = path.map_or("the environment".to_string(), |path| path.display().to_string());
             let settings = Arc::new(loaded.settings);
-            if let Err(error) = crate::app::rehearse(&settings) {
-                say(&format!("{name}: error: {error}"));
+            loaded.report.faults.extend(rehearsal::faults(&settings));
+            loaded.report.sort();
+            tell(&loaded.report);
+            if !loaded.report.usable() {
                 return ExitCode::from(exit::CONFIG);
             }
             if let Some(note) = later(&settings.values) {

@@ -1,8 +1,9 @@
 //! `pgherd status`: one sentence, one table, the reasons below it, and an exit code that says the same.
 
-use crate::cli::cluster::{HEAD, Member, READS, RIGHT, sentence, text};
+use crate::cli::cluster::{HEAD, Member, READS, RIGHT, sentence, text, warnings};
 use crate::cli::output::{Paint, Talk, data, say};
 use crate::cli::{Format, StatusArgs, exit, http, table, target};
+use crate::config::settings::front::HostPort;
 use serde_json::Value;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -28,7 +29,11 @@ pub fn run(args: &StatusArgs, talk: &Talk) -> ExitCode {
 }
 
 fn once(args: &StatusArgs, talk: &Talk) -> ExitCode {
-    let cluster = match fetch(args, talk) {
+    let address = match target::choose(&args.api, talk) {
+        Ok(address) => address,
+        Err(lost) => return lost.say(exit::UNAVAILABLE),
+    };
+    let cluster = match fetch(args, &address) {
         Ok(cluster) => cluster,
         Err(why) => {
             say(&format!("pgherd: {why}"));
@@ -41,7 +46,7 @@ fn once(args: &StatusArgs, talk: &Talk) -> ExitCode {
     match args.output {
         Format::Table => {
             let first = talk.paint(health.paint(), &sentence(&cluster, &members, now));
-            data(&format!("{first}\n{}", body(&members)));
+            data(&format!("{first}\n{}{}", body(&members), warnings(&members)));
         }
         Format::Json => data(&format!("{:#}\n", json(cluster, health))),
         Format::Tsv => data(&tsv(&members)),
@@ -49,9 +54,8 @@ fn once(args: &StatusArgs, talk: &Talk) -> ExitCode {
     ExitCode::from(health.code())
 }
 
-fn fetch(args: &StatusArgs, talk: &Talk) -> Result<Value, String> {
-    let address = target::choose(&args.api, talk)?;
-    let answer = http::get(&address, "/cluster", args.api.timeout)?;
+fn fetch(args: &StatusArgs, address: &HostPort) -> Result<Value, String> {
+    let answer = http::get(address, "/cluster", args.api.timeout)?;
     if answer.status != 200 {
         return Err(format!("http://{address}/cluster answered {}", answer.status));
     }
@@ -64,7 +68,8 @@ fn fetch(args: &StatusArgs, talk: &Talk) -> Result<Value, String> {
 }
 
 fn members(cluster: &Value) -> Vec<Member> {
-    cluster.get("members").and_then(Value::as_array).into_iter().flatten().map(Member::read).collect()
+    let members = cluster.get("members").and_then(Value::as_array).into_iter().flatten();
+    members.map(|member| Member::read(member, cluster)).collect()
 }
 
 /// How the cluster is, worst first.

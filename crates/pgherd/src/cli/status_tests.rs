@@ -45,6 +45,27 @@ fn reads_as_the_manual_shows() {
 }
 
 #[test]
+fn an_old_primary_is_named_with_what_to_type_and_a_stranger_is_unknown() {
+    let mut cluster = email_cluster();
+    cluster["members"][1]["seen_as"] = json!("primary");
+    cluster["members"][1]["timeline"] = json!(6);
+    cluster["members"][2]["seen_as"] = json!("unknown");
+    let shown = members(&cluster);
+    assert_eq!((shown[1].cells[2].as_str(), shown[2].cells[2].as_str()), ("Old primary", "Unknown"));
+    let text = warnings(&shown);
+    assert!(text.starts_with("pg2 also accepts writes (timeline 6); it is not routed."), "{text}");
+    assert!(text.contains("pg_rewind") && text.contains("host=10.0.0.1 port=5432"), "{text}");
+    cluster["members"][1]["timeline"] = json!(7);
+    assert_eq!(members(&cluster)[1].cells[2], "Second primary");
+    cluster["members"][1]["state"] = json!("unknown");
+    assert_eq!(members(&cluster)[1].cells[2], "Was primary");
+    cluster["members"][1] = json!({ "name": "pg2", "seen_as": "primary", "state": "running", "timeline": 6 });
+    cluster["members"][0]["role"] = json!("replica");
+    assert_eq!(warnings(&members(&cluster)), "pg2 accepts writes (timeline 6); it is not routed.\n");
+    assert_eq!(warnings(&members(&email_cluster())), "");
+}
+
+#[test]
 fn exit_codes() {
     let code = |cluster: &Value| Health::of(cluster, &members(cluster)).code();
     let mut cluster = email_cluster();
@@ -84,4 +105,37 @@ fn odd_documents_are_taken_calmly() {
         assert!(!text.contains('\u{1b}'), "{text}");
         let _ = Health::of(&cluster, &members);
     }
+}
+
+/// The page shows what the program prints: the sample's cells go through it once more.
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let readme = include_str!("../../../../README.md");
+    let begin = readme.find("production  pg1 is primary").expect("the sample");
+    let sample = &readme[begin..begin + readme[begin..].find("```").expect("its end")];
+    let members: Vec<Value> = sample
+        .lines()
+        .skip(2)
+        .map(|line| {
+            let cells: Vec<&str> =
+                line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+            let (host, port) = cells[1].rsplit_once(':').expect("a port");
+            let number = |cell: &str| cell.parse::<u64>().expect("a number");
+            let mut member = json!({ "name": cells[0], "host": host, "port": number(port), "role": cells[2].to_lowercase(),
+                "state": cells[3], "timeline": number(cells[4]), "connections": number(cells[11]), "check_age_seconds": 0.4,
+                "replay_lsn": cells[7], "read": cells[9], "failover": "leader" });
+            if cells[2] == "Replica" {
+                let place = number(&cells[10][..1]);
+                let more = json!({ "receive_lsn": cells[5], "receive_lag": 0, "replay_lag": 0, "lag_seconds": 0.0,
+                    "failover": "candidate", "failover_place": place });
+                member.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            }
+            member
+        })
+        .collect();
+    let cluster = json!({ "scope": "production", "members": members, "sentence_facts": { "primary": "pg1",
+        "primary_since": 1000, "timeline": 1, "eligible": 2, "replicas": 2, "phase": "steady", "auto_failover": false,
+        "candidates": 2 } });
+    let shown = super::members(&cluster);
+    assert_eq!(format!("{}\n{}", sentence(&cluster, &shown, 1008.0), body(&shown)), sample);
 }

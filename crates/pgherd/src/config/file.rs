@@ -112,9 +112,10 @@ fn one(
     }
 }
 
-/// The text of a file, and whether others than its owner can read it.
+/// The text of a file, and whether others can read it than who may: its owner, and the group of a file of root's. That is
+/// PostgreSQL's rule for private keys.
 fn read(path: &Path) -> Result<(String, bool), String> {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::MetadataExt;
     let failed = |why: std::io::Error| format!("cannot be read: {}", secrets::plain(&why));
     let file = std::fs::File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
@@ -126,7 +127,7 @@ fn read(path: &Path) -> Result<(String, bool), String> {
     if bytes.len() as u64 > MAX_FILE {
         return Err("is larger than 1MB, too large for settings".to_string());
     }
-    let open = about.is_file() && about.permissions().mode() & 0o044 != 0;
+    let open = about.is_file() && is_open(about.mode(), about.uid());
     match String::from_utf8(bytes) {
         Ok(text) => Ok((text, open)),
         Err(why) => {
@@ -135,6 +136,10 @@ fn read(path: &Path) -> Result<(String, bool), String> {
             Err(format!("is not UTF-8 in line {line}"))
         }
     }
+}
+
+fn is_open(mode: u32, owner: u32) -> bool {
+    mode & 0o004 != 0 || (mode & 0o040 != 0 && owner != 0)
 }
 
 fn parse(
@@ -224,6 +229,25 @@ pub fn fill_defaults(values: &mut Values) {
                 let value = value.expect("a default is a value of its key's kind");
                 instance.set(key.name, value, Origin::Default);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_of_roots_file_may_read_it() {
+        for (mode, owner, open) in [
+            (0o600, 0, false),
+            (0o640, 0, false),
+            (0o644, 0, true),
+            (0o604, 0, true),
+            (0o640, 7, true),
+            (0o600, 7, false),
+        ] {
+            assert_eq!(is_open(mode, owner), open, "{mode:o} of {owner}");
         }
     }
 }

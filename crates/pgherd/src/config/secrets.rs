@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const MAX_SECRET: u64 = 64 * 1024;
 
 /// Fills every secret that is given by file or environment, and warns of those that others can read. `exposed` tells which
-/// sources are readable by others than their owner.
+/// sources are.
 pub fn fill(values: &mut Values, env: &Environment, exposed: &[bool], report: &mut Report) {
     for instance in values.all_mut() {
         let keys = instance.section.keys.iter().filter(|key| key.kind == Kind::Secret);
@@ -75,9 +75,11 @@ fn warn_if_exposed(instance: &Instance, name: &str, exposed: &[bool], report: &m
     let in_file = literal.is_some_and(|text| !text.contains("${"));
     let verifier = instance.find::<Secret>(name).is_some_and(|secret| is_verifier(secret.expose()));
     if instance.said(name) && in_file && !verifier && exposed.get(file).copied().unwrap_or(false) {
-        let text = format!("{name} stands in a file that others than its owner can read");
+        let text = format!("{name} stands in a file that others can read");
         let fault = Fault::new(Code::ExposedSecret, Place::File(file, span), text);
-        let fault = fault.help(format!("chmod 600 the file, or use {name}_file"));
+        let fault = fault.help(format!(
+            "chmod 640 and chown root:pgherd (or chmod 600 and the owner who runs pgherd), or use {name}_file"
+        ));
         report.faults.push(fault.about(instance.section.name, name));
     }
 }

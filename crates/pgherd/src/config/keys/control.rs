@@ -22,7 +22,7 @@ pub(super) const HEALTH: Section = Section {
         duration("fast_check_interval", "1s", (MS, secs(3600)), AtOnce, "The same from the first bad sign on (a failed probe, a client connection that died) until the node is well again."),
         duration("health_check_timeout", "2s", (MS, secs(3600)), AtOnce, "A probe that takes longer has failed."),
         int("consecutive_failures_threshold", "3", (1, 100), AtOnce, "Failed probes in a row that make a node unhealthy."),
-        duration("lag_check_interval", "5s", (MS, secs(3600)), AtOnce, "Time between two measurements of lag.").bare(),
+        duration("lag_check_interval", "5s", (MS, secs(3600)), AtOnce, "Time between two measurements of lag at most; where a limit on replay delay holds it is a fifth of that limit, and 200ms at the least.").bare(),
         duration("max_lag_threshold", "5s", (secs(0), DAY), AtOnce, "Replay delay above which a replica gets no reads, unless its node says otherwise.").off().bare(),
         bytes("max_lag_bytes", "100MB", (0, PB), AtOnce, "Bytes behind the primary above which a replica gets no reads. Both limits count.").off(),
         bytes_list("lag_alert_bytes", "1MB, 10MB, 100MB", AtOnce, "Lag at which a replica is at warning, critical and emergency, in bytes.").later(),
