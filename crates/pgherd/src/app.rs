@@ -135,6 +135,7 @@ fn build(
     let hints = controller.clone();
     let common = Common::new(
         workers.iter().map(|worker| worker.runtime.clone()).collect(),
+        cell.clone(),
         gauges,
         Box::new(move |node, hint| {
             hints.hint(
@@ -146,7 +147,7 @@ fn build(
             );
         }),
     );
-    let pools = Pools::new(cell.clone(), keeper.clone(), common, keeper::max_servers(&settings));
+    let pools = Pools::new(keeper.clone(), common, keeper::max_servers(&settings));
     let random = Box::new(|bytes: &mut [u8]| {
         assert!(pgherd_login::random::fill(bytes), "the system has no random numbers");
     });

@@ -6,7 +6,7 @@ use crate::connect::error::{ConnectError, Fault};
 use crate::line::NoServer;
 use crate::pool::{CONNECT_BACKOFF, Hint, Inner, Pool};
 use crate::server::{Baggage, Identity, Server};
-use crate::shape::jitter;
+use crate::shape::{Shape, jitter};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::time::Instant;
@@ -50,9 +50,19 @@ impl<B: Baggage> Pool<B> {
         }
     }
 
+    /// The epoch a connection belongs to that is begun now. A client that was woken by a new snapshot may be here before the pools have followed it: its connection
+    /// must not be thrown away as one of before. But what is known of the node from before must still hold.
+    fn present_epoch(&self, shape: &Shape) -> u64 {
+        let snapshot = self.common.cell.load();
+        match snapshot.node(self.key.node) {
+            Some(node) if node.address == shape.target.address => snapshot.epoch,
+            _ => self.epoch.load(Ordering::Acquire),
+        }
+    }
+
     async fn connect_one(self: Arc<Self>, home: usize, permit: Permit) {
         let shape = self.shape.load_full();
-        let epoch = self.epoch.load(Ordering::Acquire);
+        let epoch = self.present_epoch(&shape);
         let made = crate::connect::connect(&shape.target, &[]).await;
         let made = made.and_then(|made| {
             // Nothing may follow ReadyForQuery before we ask for something.

@@ -8,6 +8,7 @@ use crate::shape::Shape;
 use crate::shelf::Shelf;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use pgherd_topology::cell::Cell;
 use pgherd_topology::gauge::Gauges;
 use pgherd_topology::node::NodeId;
 use std::collections::HashMap;
@@ -67,6 +68,8 @@ pub struct Common {
     pub identities: Mutex<HashMap<u64, Arc<Identity>>>,
     /// One runtime per home, where connects are made.
     pub homes: Vec<Handle>,
+    /// Where the topology is swapped.
+    pub cell: Arc<Cell>,
     /// How far the nodes' logs were, for those who must not read what is too old.
     pub gauges: Arc<Gauges>,
     /// Number of the connection made last.
@@ -79,6 +82,7 @@ impl Common {
     /// Things to share for pools whose connections live on these runtimes, one per home.
     pub fn new(
         homes: Vec<Handle>,
+        cell: Arc<Cell>,
         gauges: Arc<Gauges>,
         hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>,
     ) -> Common {
@@ -86,6 +90,7 @@ impl Common {
             clock: CoarseClock::default(),
             identities: Mutex::default(),
             homes,
+            cell,
             gauges,
             last: AtomicU64::new(0),
             hint,

@@ -5,7 +5,6 @@ use crate::pool::{Common, Key, Pool};
 use crate::server::Baggage;
 use crate::shape::Shape;
 use parking_lot::{Mutex, RwLock};
-use pgherd_topology::cell::Cell;
 use pgherd_topology::node::{Node, NodeId};
 use pgherd_topology::snapshot::Snapshot;
 use std::collections::HashMap;
@@ -22,7 +21,6 @@ pub trait Blueprint: Send + Sync + 'static {
 
 /// All pools of the process.
 pub struct Pools<B> {
-    pub(crate) cell: Arc<Cell>,
     blueprint: RwLock<Arc<dyn Blueprint>>,
     pub(crate) common: Arc<Common>,
     pools: RwLock<HashMap<Key, Arc<Pool<B>>>>,
@@ -38,9 +36,8 @@ impl<B> std::fmt::Debug for Pools<B> {
 
 impl<B: Baggage> Pools<B> {
     /// No pools yet. `max` is the limit over all nodes.
-    pub fn new(cell: Arc<Cell>, blueprint: Arc<dyn Blueprint>, common: Common, max: usize) -> Arc<Pools<B>> {
+    pub fn new(blueprint: Arc<dyn Blueprint>, common: Common, max: usize) -> Arc<Pools<B>> {
         Arc::new(Pools {
-            cell,
             blueprint: RwLock::new(blueprint),
             common: Arc::new(common),
             pools: RwLock::default(),
@@ -54,7 +51,7 @@ impl<B: Baggage> Pools<B> {
         if let Some(pool) = self.pools.read().get(key) {
             return Some(pool.clone());
         }
-        let snapshot = self.cell.load_full();
+        let snapshot = self.common.cell.load_full();
         let node = snapshot.node(key.node)?;
         let blueprint = self.blueprint.read().clone();
         let budget = self
@@ -88,7 +85,7 @@ impl<B: Baggage> Pools<B> {
     pub fn redraw(&self, blueprint: Arc<dyn Blueprint>, max: usize) {
         *self.blueprint.write() = blueprint.clone();
         self.all.set_max(max);
-        let snapshot = self.cell.load_full();
+        let snapshot = self.common.cell.load_full();
         for (id, budget) in &*self.nodes.lock() {
             if let Some(node) = snapshot.node(*id) {
                 budget.set_max(blueprint.max_to_node(node));

@@ -363,3 +363,19 @@ fn statement_mode_refuses_a_transaction_block() {
         assert_eq!(stage.nodes[0].live(), 0);
     });
 }
+
+#[test]
+fn a_connection_made_for_a_new_primary_is_not_thrown_away_as_an_old_one() {
+    run(async {
+        let stage = stage(Settings::default(), 2);
+        let mut client = Client::enter(&stage, "alice").await;
+        let pool = stage.pool(1, "alice");
+        // Whoever waits is woken by the snapshot at once, perhaps before the pools have looked at it: here they never do.
+        stage.stop_sweep();
+        stage.publish(Some(1), &[0, 1]);
+        assert_eq!(client.value("node").await, "n1");
+        let identities = stage.shared.pools.common().identities.lock();
+        let made: Vec<_> = identities.values().filter(|one| one.node == pool.key.node).collect();
+        assert_eq!(made.iter().map(|one| one.epoch).collect::<Vec<_>>(), [stage.cell.load().epoch]);
+    });
+}

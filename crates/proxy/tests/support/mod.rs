@@ -184,8 +184,13 @@ impl Stage {
         let hints = Arc::new(Mutex::new(Vec::new()));
         let heard = hints.clone();
         let homes = vec![tokio::runtime::Handle::current()];
-        let common = Common::new(homes, Arc::default(), Box::new(move |_, hint| heard.lock().push(hint)));
-        let pools = Pools::new(cell.clone(), keeper.clone(), common, 1000);
+        let common = Common::new(
+            homes,
+            cell.clone(),
+            Arc::default(),
+            Box::new(move |_, hint| heard.lock().push(hint)),
+        );
+        let pools = Pools::new(keeper.clone(), common, 1000);
         let secrets = Mutex::new(random.fork());
         let fill = move |bytes: &mut [u8]| bytes.fill_with(|| secrets.lock().next() as u8);
         let shared = Shared::new(cell.clone(), pools, keeper, Box::new(fill));
@@ -269,6 +274,11 @@ impl Stage {
             session.abort();
             assert!(session.await.is_err_and(|error| error.is_cancelled()));
         }
+    }
+
+    /// Nobody looks over the sessions any more, and the pools hear of no new snapshot.
+    pub fn stop_sweep(&self) {
+        self.sweep.abort();
     }
 
     /// The future of one session.
