@@ -197,6 +197,8 @@ impl Machine {
         let synced = owed.clear_to_sync(|one| self.undo(one));
         self.owed = owed;
         self.discard = !synced;
+        // The server ignores everything up to a Sync that is still to come, also a Query that would otherwise have ended the batch: until then it is not free.
+        self.batch |= !synced;
         match instead {
             None => Ok(self.in_the_clients_words(frame, body, down)),
             Some(report) => {
