@@ -89,7 +89,7 @@ impl Book {
         }
     }
 
-    /// A replica refused this text although it was thought to be a read.
+    /// A replica refused this text although it was thought to be a read. It is not tried there again before the catalog was read once more, and may say why.
     pub(crate) fn burn(&self, hash: u64) {
         let mut burnt = self.burnt.lock();
         if burnt.len() >= MAX_BURNT {
@@ -99,8 +99,6 @@ impl Book {
             burnt.push(hash);
         }
         self.any_burnt.store(true, Ordering::Release);
-        // The catalog may say why.
-        self.call.notify_one();
     }
 
     /// Some text was refused by a replica since the catalog was read last.
@@ -225,11 +223,9 @@ async fn read(shared: &Shared, book: &Book) -> Result<(), String> {
         tracing::warn!(database = %book.key.0, why, "reads of this database stay on the primary");
     }
     book.known.store(Arc::new(Known { digest, defaults: defaults_of(&defaults) }));
-    {
-        let mut burnt = book.burnt.lock();
-        book.any_burnt.store(!burnt.is_empty(), Ordering::Release);
-        burnt.shrink_to(MAX_BURNT);
-    }
+    let mut burnt = book.burnt.lock();
+    burnt.clear();
+    book.any_burnt.store(false, Ordering::Release);
     Ok(())
 }
 
