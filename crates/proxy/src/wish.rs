@@ -107,16 +107,21 @@ impl Session {
         let desk = self.desk.as_ref()?;
         let bytes = desk.up.undecided_bytes();
         let mut tally = Tally::new(context.in_transaction);
-        let mut readable = true;
-        let extent = self.machine.survey(bytes, |part| match part {
-            Part::Text(text) => tally.add(&self.read_text(text, context)),
-            Part::Statement(statement) => tally.add(&self.read_statement(statement, context)),
-            Part::Unreadable => readable = false,
+        let (mut readable, mut hint) = (true, None);
+        let extent = self.machine.survey(bytes, |part| {
+            let one = match part {
+                Part::Text(text) => self.read_text(text, context),
+                Part::Statement(statement) => self.read_statement(statement, context),
+                Part::Unreadable => return readable = false,
+            };
+            hint.get_or_insert(one.hint);
+            tally.add(&one);
         });
         match extent {
             Extent::Partial if bytes.len() < MAX_SURVEYED => return None,
             Extent::Whole => {}
             Extent::Partial | Extent::Flushed => readable = false,
+        verdict.hint = hint.unwrap_or_default();
         }
         let mut verdict = tally.finish();
         if !readable {

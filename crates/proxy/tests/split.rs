@@ -50,6 +50,25 @@ fn reads_leave_the_primary_and_writes_do_not() {
 }
 
 #[test]
+fn a_comment_asks_for_one_statement() {
+    run(async {
+        let stage = stage(Consistency::ReadAfterWrite, 2);
+        let mut client = enter(&stage).await;
+        client.ask("insert").await;
+        let here = |hint: &str| format!("/* pgherd: {hint} */ select where_am_i");
+        assert_eq!(client.value(HERE).await, "n0");
+        assert_eq!(client.value(&here("consistency=eventual")).await, "n1");
+        assert_eq!(client.value(&here("eventual, primary_preferred")).await, "n0");
+        client.ask("set pgherd.consistency to 'eventual'").await;
+        assert_eq!(client.value(&here("strong")).await, "n0");
+        assert_eq!(client.value(&here("primary_preferred")).await, "n0");
+        assert_eq!(client.value(HERE).await, "n1");
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
 fn what_is_pipelined_behind_a_read_goes_its_own_way() {
     run(async {
         let stage = stage(Consistency::Eventual, 2);
