@@ -44,7 +44,7 @@ impl Session {
             if self.is_done(held) {
                 return Poll::Ready(Fate::Free);
             }
-            self.note_pinned_write(held);
+            self.note_early_writes(held);
             if let Some(end) = self.poll_say(cx) {
                 return Poll::Ready(Fate::Over(end));
             }

@@ -164,6 +164,11 @@ fn global_reads_see_the_writes_of_all_and_strong_ones_stay() {
         assert_eq!(reader.value(HERE).await, "n1");
         reader.ask("reset pgherd.consistency").await;
         assert_eq!(reader.value(HERE).await, "n0");
+        // Nobody took notes before: what was committed until now may not even be flushed.
+        stage.look(&[10, 10]);
+        assert_eq!(reader.value(HERE).await, "n0");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(reader.value(HERE).await, "n0");
         stage.look(&[10, 10]);
         assert_eq!(reader.value(HERE).await, "n1");
         writer.ask("insert").await;
@@ -175,6 +180,68 @@ fn global_reads_see_the_writes_of_all_and_strong_ones_stay() {
         assert_eq!(reader.value(HERE).await, "n0");
         reader.leave().await;
         writer.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+/// A stage for two sessions of `global`, the second of which has read from the replica.
+async fn global_pair() -> (Stage, Client, Client) {
+    let stage = stage(Consistency::Global, 2);
+    let (writer, mut reader) = (enter(&stage).await, Client::enter(&stage, "alice").await);
+    assert_eq!(reader.value("/* pgherd: consistency=eventual */ select where_am_i").await, "n1");
+    assert_eq!(reader.value(HERE).await, "n0");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stage.look(&[5, 5]);
+    assert_eq!(reader.value(HERE).await, "n0");
+    stage.look(&[10, 10]);
+    assert_eq!(reader.value(HERE).await, "n1");
+    (stage, writer, reader)
+}
+
+#[test]
+fn global_reads_wait_for_commits_that_may_not_be_flushed() {
+    run(async {
+        let (stage, mut writer, mut reader) = global_pair().await;
+        writer.ask("set synchronous_commit to 'off'").await;
+        writer.ask("insert").await;
+        stage.look(&[20, 20]);
+        assert_eq!(reader.value(HERE).await, "n0");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(reader.value(HERE).await, "n0");
+        stage.look(&[30, 30]);
+        assert_eq!(reader.value(HERE).await, "n1");
+        writer.leave().await;
+        reader.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn global_reads_see_what_was_acknowledged_in_the_middle_of_a_pipeline() {
+    run(async {
+        let (stage, mut writer, mut reader) = global_pair().await;
+        writer.send(&[query("insert"), query("sleep 5000 'x'")].concat()).await;
+        assert_eq!(writer.answer().await, ["C:INSERT 0 1", "Z:I"]);
+        assert_eq!(reader.value(HERE).await, "n0");
+        writer.answer().await;
+        writer.leave().await;
+        reader.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn global_reads_wait_for_a_primary_that_may_have_written() {
+    run(async {
+        let (stage, mut writer, mut reader) = global_pair().await;
+        writer.ask("insert").await;
+        stage.publish(None, &[0]);
+        reader.send(&query(HERE)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        stage.publish(Some(0), &[]);
+        assert_eq!(reader.answer().await[1], "D:n0");
+        writer.leave().await;
+        reader.leave().await;
         stage.assert_sound().await;
     });
 }
