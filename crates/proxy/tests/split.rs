@@ -116,6 +116,27 @@ fn a_replicas_refusal_is_never_seen() {
 }
 
 #[test]
+fn a_read_is_not_lost_with_its_server() {
+    run(async {
+        let stage = stage(Consistency::ReadAfterWrite, 2);
+        let mut client = enter(&stage).await;
+        client.ask("insert").await;
+        // On the primary, because no replica is known to have the write.
+        client.send(&query("select where_am_i slowly")).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        stage.nodes[0].cut_all();
+        assert_eq!(client.answer().await, ["T", "D:n0", "C:SELECT 1", "Z:I"]);
+        // A write is.
+        client.send(&query("insert; select where_am_i slowly")).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        stage.nodes[0].cut_all();
+        assert_eq!(client.answer().await, ["E:08007", "Z:I"]);
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
 fn a_session_reads_what_it_wrote() {
     run(async {
         let stage = stage(Consistency::ReadAfterWrite, 2);
