@@ -161,6 +161,39 @@ fn a_session_reads_what_it_wrote() {
 }
 
 #[test]
+fn a_read_that_waits_for_a_replica_goes_on_at_once_when_one_has_caught_up() {
+    run(async {
+        let settings = Settings {
+            routing: Routing::Any,
+            fresh_wait: Duration::from_secs(10),
+            max_size: 1,
+            ..Settings::default()
+        };
+        let stage = Stage::new(settings, 2, &mut Random::new(1));
+        let mut client = enter(&stage).await;
+        assert_eq!(client.value(HERE).await, "n1");
+        client.ask("insert").await;
+        client.send(&query(HERE)).await;
+        for lsns in [[10, 5], [20, 9]] {
+            tokio::time::sleep(Duration::from_millis(1023)).await;
+            stage.look(&lsns);
+        }
+        tokio::time::sleep(Duration::from_millis(1023)).await;
+        let begun = tokio::time::Instant::now();
+        stage.look(&[20, 10]);
+        assert_eq!(client.answer().await[1], "D:n1");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        // None comes: the primary, after the time that was given.
+        client.ask("insert").await;
+        let begun = tokio::time::Instant::now();
+        assert_eq!(client.value(HERE).await, "n0");
+        assert_eq!(begun.elapsed(), Duration::from_secs(10));
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
 fn what_was_seen_does_not_disappear() {
     run(async {
         let stage = stage(Consistency::ReadAfterWrite, 3);
