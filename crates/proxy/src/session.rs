@@ -68,6 +68,8 @@ pub struct Session {
     pub(crate) reruns: u32,
     /// What the unit at the front wants.
     pub(crate) wish: Wish,
+    /// How the unit before was routed.
+    pub(crate) why: Option<crate::tell::Why>,
     /// What the session's settings say about its reads.
     pub(crate) manner: Manner,
     /// What the session must not read older than.
@@ -124,6 +126,13 @@ impl Session {
         loop {
             if let Err(end) = self.listen().await {
                 return end;
+            }
+            if let Some(asked) = self.asked() {
+                match Box::pin(self.tell(asked)).await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(end) => return end,
+                }
             }
             let mut held = match self.checkout().await {
                 Ok(Some(held)) => held,

@@ -89,7 +89,7 @@ impl Session {
     }
 
     /// Waits until the snapshot changed or a look at some node found something, for `limit` at most; then all nodes count again.
-    async fn wait_for_news(
+    pub(crate) async fn wait_for_news(
         &mut self,
         changes: &mut Receiver<u64>,
         looks: Option<&mut Receiver<u64>>,
@@ -226,4 +226,4 @@ impl Session {
 pub(crate) const MAX_READ_AHEAD: usize = 16 * 1024;
 
 /// Time after which a transaction that waits for a fresh replica looks again without being told: while nothing but time helps, nobody tells.
-const FRESH_PACE: Duration = Duration::from_millis(50);
+pub(crate) const FRESH_PACE: Duration = Duration::from_millis(50);

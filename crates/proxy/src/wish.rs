@@ -90,7 +90,7 @@ impl Session {
     }
 
     /// What the settings say, read again when they changed.
-    fn heed_settings(&mut self) {
+    pub(crate) fn heed_settings(&mut self) {
         if !self.manner.is_of(self.machine.settings()) {
             let before = self.manner.token;
             self.manner = Manner::read(self.machine.settings());
@@ -188,7 +188,7 @@ impl Session {
     }
 
     /// After a commit that may have been acknowledged before it was flushed, no position of the log covers it before a while has passed.
-    fn wait_for_flush(&mut self, snapshot: &Snapshot) {
+    pub(crate) fn wait_for_flush(&mut self, snapshot: &Snapshot) {
         let Some(since) = self.unflushed else { return };
         if self.shared.now().saturating_sub(since) < FLUSHED_AFTER {
             self.wish.stale = true;
@@ -232,7 +232,7 @@ impl Session {
     }
 
     /// What this session commits may be acknowledged before it is flushed.
-    fn is_asynchronous(&self) -> bool {
+    pub(crate) fn is_asynchronous(&self) -> bool {
         self.wish.asynchronous || self.manner.asynchronous == Some(true) || self.machine.spoke_of_commit()
     }
 

@@ -1,4 +1,6 @@
 //! Reads and writes on a listener for any node: who goes where, and what nobody must notice.
+#[path = "split/asked.rs"]
+mod asked;
 mod support;
 
 use pgherd_route::floor::Consistency;

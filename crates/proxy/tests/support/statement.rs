@@ -54,9 +54,21 @@ fn number(sql: &str) -> u64 {
 }
 
 impl Backend {
-    pub async fn run(&mut self, sql: &str, values: &[String], simple: bool) -> Result<Ran, Over> {
+    /// What fails before it says anything.
+    fn refuses(&mut self, sql: &str) -> Option<Ran> {
         if self.status == b'E' && !ends_block(sql) {
-            return Ok(self.aborted());
+            return Some(self.aborted());
+        }
+        if word(sql) == "insert" && self.node.name != "n0" {
+            return Some(self.error("25006", "cannot execute INSERT in a read-only transaction"));
+        }
+        let unknown = sql.contains("pgherd_refused");
+        unknown.then(|| self.error("42703", "column \"pgherd_refused\" does not exist"))
+    }
+
+    pub async fn run(&mut self, sql: &str, values: &[String], simple: bool) -> Result<Ran, Over> {
+        if let Some(refused) = self.refuses(sql) {
+            return Ok(refused);
         }
         if simple && columns(sql) > 0 && word(sql) != "sleep" {
             self.out.extend(describe(columns(sql)));
@@ -78,9 +90,6 @@ impl Backend {
             "select" if sql.contains("where_am_i") => self.one_row(self.node.name.clone()),
             "select" if sql.contains("unlogged") && self.node.name != "n0" => {
                 return Ok(self.error("0A000", "cannot access unlogged relations during recovery"));
-            }
-            "insert" if self.node.name != "n0" => {
-                return Ok(self.error("25006", "cannot execute INSERT in a read-only transaction"));
             }
             "insert" => "INSERT 0 1",
             "select" => {
