@@ -57,6 +57,20 @@ fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
 }
 
+/// No position covers what a session wrote, for want of a primary.
+pub(crate) fn no_token() -> Report {
+    let message = "the position of the session's last write could not be found out in time";
+    Report::new(Severity::Error, code::QUERY_CANCELED, message)
+        .detail("A token needs a look at the primary that was begun after the write.")
+        .hint("Ask again once there is a primary that can be reached.")
+}
+
+/// A setting of ours cannot have this value.
+pub(crate) fn bad_setting(name: &str, value: &str, hint: String) -> Report {
+    let message = format!("invalid value for parameter \"{name}\": \"{value}\"");
+    Report::new(Severity::Error, code::INVALID_PARAMETER_VALUE, message).hint(hint)
+}
+
 /// The answer to a request that got no server.
 pub fn unserved(why: &Unserved) -> Report {
     match why {

@@ -11,6 +11,7 @@ use pgherd_route::choose::{Decision, Reason, choose};
 use pgherd_route::floor::Proof;
 use pgherd_route::intent::Routing;
 use pgherd_topology::node::NodeId;
+use pgherd_wire::write::Report;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -165,6 +166,7 @@ impl Session {
         let at = Reason::ALL.iter().position(|reason| *reason == way.reason).unwrap_or(0);
         self.worker.counters.routed[at].bump_local(1);
         pool.count_checkout(self.worker.home);
+        self.note_why(way);
         let card = &self.entry.card;
         card.hold(server.identity.number);
         if pool.is_stale(&server) {
@@ -204,9 +206,13 @@ impl Session {
 
     /// No server: the request is answered with an error, the connection lives on.
     fn refuse(&mut self, why: Unserved) -> Result<Option<Held>, End> {
+        self.refuse_with(answer::unserved(&why)).map(|()| None)
+    }
+
+    pub(crate) fn refuse_with(&mut self, report: Report) -> Result<(), End> {
         self.forget_request();
-        self.machine.refuse_request(answer::unserved(&why));
-        let Some(desk) = self.desk.as_mut() else { return Ok(None) };
+        self.machine.refuse_request(report);
+        let Some(desk) = self.desk.as_mut() else { return Ok(()) };
         // Once it is answered it must not be shown again together with a later request.
         desk.up.forget_kept();
         let (bytes, plan) = desk.up.parts();
@@ -215,7 +221,7 @@ impl Session {
             // What follows in the same bytes is looked at again by `listen`.
             Ok(_) => {
                 self.want_up = pgherd_wire::frame::HEADER_LEN;
-                Ok(None)
+                Ok(())
             }
             Err(broken) => Err(End::Told(answer::broken(&broken))),
         }

@@ -20,6 +20,7 @@ pub mod serve;
 pub mod session;
 pub mod shared;
 pub mod sweep;
+pub mod tell;
 pub mod terms;
 pub mod wait;
 pub mod welcome;

@@ -1,9 +1,11 @@
 //! How a session wants its reads: what its settings say about routing.
 
+use crate::answer;
 use pgherd_route::floor::Consistency;
 use pgherd_route::intent::Preference;
 use pgherd_session::params::{Settings, Value};
 use pgherd_topology::lsn::{Lsn, Timeline};
+use pgherd_wire::write::Report;
 
 /// Read once for each change of the session's settings. `None`: the session does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,18 +94,44 @@ impl Manner {
     }
 }
 
+/// Why a setting that pgherd reads is refused, in PostgreSQL's words for a wrong value. `SET ... TO DEFAULT` is a RESET and does not come here.
+pub(crate) fn refusal(name: &[u8], value: &Value) -> Option<Report> {
+    let hint = match name {
+        b"pgherd.read_preference" => available(Preference::ALL.map(Preference::word)),
+        b"pgherd.consistency" => available(Consistency::ALL.map(Consistency::word)),
+        b"pgherd.causal_token" => "A token is what SHOW pgherd.causal_token answers.".to_owned(),
+        _ => return None,
+    };
+    let mut manner = Manner::default();
+    manner.note(name, value);
+    if !manner.unclear {
+        return None;
+    }
+    let words = |bytes| String::from_utf8_lossy(bytes);
+    Some(answer::bad_setting(&words(name), &words(inner(value)), hint))
+}
+
+fn available<const N: usize>(words: [&str; N]) -> String {
+    format!("Available values: {}.", words.join(", "))
+}
+
 /// A value's text in lower case, when it is one plain word or one plain literal.
 fn plain(value: &Value) -> Option<String> {
-    let text = match value {
+    let text = inner(value);
+    let odd = |b: &u8| matches!(b, b'\'' | b'"' | b'\\' | b'$' | b',') || !(0x20..0x7f).contains(b);
+    let text = text.trim_ascii();
+    (!text.is_empty() && !text.iter().any(odd)).then(|| String::from_utf8_lossy(text).to_ascii_lowercase())
+}
+
+/// A value without its quotes.
+fn inner(value: &Value) -> &[u8] {
+    match value {
         Value::Text(text) => text,
         Value::Sql(sql) => match &**sql {
             [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] => inner,
             bare => bare,
         },
-    };
-    let odd = |b: &u8| matches!(b, b'\'' | b'"' | b'\\' | b'$' | b',') || !(0x20..0x7f).contains(b);
-    let text = text.trim_ascii();
-    (!text.is_empty() && !text.iter().any(odd)).then(|| String::from_utf8_lossy(text).to_ascii_lowercase())
+    }
 }
 
 /// PostgreSQL's words for booleans (documentation, chapter 20.1.1): any unambiguous prefix will do.

@@ -44,7 +44,7 @@ impl Session {
             if self.is_done(held) {
                 return Poll::Ready(Fate::Free);
             }
-            self.note_pinned_write(held);
+            self.note_early_writes(held);
             if let Some(end) = self.poll_say(cx) {
                 return Poll::Ready(Fate::Over(end));
             }
@@ -230,7 +230,8 @@ impl Session {
         self.worker.counters.lost.add(1);
         // A cancel request on its way goes to a connection that nobody will use.
         let _ = self.card().let_go();
-        let (node, replica) = (held.node, held.replica);
+        // What a replica was asked cannot have changed anything, nor can what was found to be a read.
+        let (node, harmless) = (held.node, held.replica || self.is_lone_read());
         let (server, pool) = held.give();
         let name = self.shared.cell.load().node(node).map_or_else(|| "?".into(), |node| node.name.clone());
         pool.lost(server);
@@ -248,9 +249,9 @@ impl Session {
         let undecided = desk.down.undecided();
         desk.down.plan().skip(undecided);
         let untouched = desk.up.can_rewind() && self.machine.can_rewind();
-        // What a replica was asked cannot have changed anything; nor can a statement that was only prepared.
+        // Nor can a statement that was only prepared.
         if untouched
-            && (replica || matches!(stake, Stake::Nothing | Stake::Statement))
+            && (harmless || matches!(stake, Stake::Nothing | Stake::Statement))
             && self.reruns < MAX_RERUNS
         {
             self.machine.rewind();
@@ -262,7 +263,7 @@ impl Session {
             return Ok(());
         }
         desk.up.plan().suppress();
-        let report = answer::lost(if replica { Stake::Transaction } else { stake }, &name, words.as_deref());
+        let report = answer::lost(if harmless { Stake::Transaction } else { stake }, &name, words.as_deref());
         desk.up.forget_kept();
         if let Some(pin) = pinned {
             return Err(End::Told(answer::pinned(pin, report, words.as_deref())));

@@ -60,6 +60,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         avoid: None,
         reruns: 0,
         wish: Default::default(),
+        why: None,
         manner: Default::default(),
         floors: Default::default(),
         book,
@@ -69,6 +70,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         leaving: false,
         waker: None,
     };
+    session.machine.check_settings(crate::manner::refusal);
     if splits {
         session.machine.watch_commits();
     }
@@ -78,6 +80,8 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
     let end = match Box::pin(session.welcome(&unsent)).await {
         Ok(held) => {
             drop((unsent, unread));
+            // The client has not asked for anything yet.
+            session.why = None;
             session.log_arrival();
             session.run(held).await
         }

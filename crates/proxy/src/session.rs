@@ -68,6 +68,8 @@ pub struct Session {
     pub(crate) reruns: u32,
     /// What the unit at the front wants.
     pub(crate) wish: Wish,
+    /// How the unit before was routed.
+    pub(crate) why: Option<crate::tell::Why>,
     /// What the session's settings say about its reads.
     pub(crate) manner: Manner,
     /// What the session must not read older than.
@@ -150,6 +152,11 @@ impl Session {
     /// Waits for a request, and takes a server for it.
     async fn ask(&mut self) -> Result<Option<Held>, End> {
         self.listen().await?;
+        if let Some(asked) = self.asked()
+            && !Box::pin(self.tell(asked)).await?
+        {
+            return Ok(None);
+        }
         self.checkout().await
     }
 

@@ -14,6 +14,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
 enum Waited {
@@ -31,20 +32,21 @@ impl Session {
         loop {
             // Subscribed before the look, so that no change is missed in between.
             let mut changes = self.shared.cell.subscribe();
+            let mut looks = self.shared.pools.common().gauges.subscribe();
             let way = match self.way() {
                 Ok(way) => way,
                 Err(Decision::Refuse(_)) => return Ok(Err(Unserved::ReadOnlyListener)),
                 Err(Decision::Wait(want)) => {
-                    if let Some(why) = self.park(&mut changes, begun, want).await? {
+                    if let Some(why) = self.park(&mut changes, &mut looks, begun, want).await? {
                         return Ok(Err(why));
                     }
                     continue;
                 }
                 Err(Decision::Node { .. }) => continue,
             };
-            if way.reason == Reason::NotFresh && begun.elapsed() < self.terms.fresh_wait {
-                self.wish.stale = false;
-                self.wait_for(tokio::time::sleep(FRESH_PACE)).await?;
+            let left = self.terms.fresh_wait.saturating_sub(begun.elapsed());
+            if way.reason == Reason::NotFresh && !left.is_zero() {
+                self.wait_for_news(&mut changes, Some(&mut looks), left.min(FRESH_PACE)).await?;
                 continue;
             }
             let Some(pool) = self.pool(way.node) else { continue };
@@ -67,7 +69,8 @@ impl Session {
     /// Nowhere to go just now. `Some` when it was for too long.
     async fn park(
         &mut self,
-        changes: &mut tokio::sync::watch::Receiver<u64>,
+        changes: &mut Receiver<u64>,
+        looks: &mut Receiver<u64>,
         begun: Instant,
         want: Want,
     ) -> Result<Option<Unserved>, End> {
@@ -76,14 +79,38 @@ impl Session {
             let phase = self.shared.cell.load().phase;
             return Ok(Some(Unserved::NoNode(want, begun.elapsed(), phase)));
         };
-        // No snapshot tells when a replica has caught up.
-        let left = if want == Want::Fresh { left.min(FRESH_PACE) } else { left };
-        self.wish.stale = false;
-        self.wait_for(async {
-            let _ = tokio::time::timeout(left, changes.changed()).await;
-        })
-        .await?;
+        // No snapshot tells when a replica has caught up; only a look does.
+        if want == Want::Fresh {
+            self.wait_for_news(changes, Some(looks), left.min(FRESH_PACE)).await?;
+        } else {
+            self.wait_for_news(changes, None, left).await?;
+        }
         Ok(None)
+    }
+
+    /// Waits until the snapshot changed or a look at some node found something, for `limit` at most; then all nodes count again.
+    pub(crate) async fn wait_for_news(
+        &mut self,
+        changes: &mut Receiver<u64>,
+        looks: Option<&mut Receiver<u64>>,
+        limit: Duration,
+    ) -> Result<(), End> {
+        self.wish.stale = false;
+        let look = async {
+            match looks {
+                Some(looks) => drop(looks.changed().await),
+                None => std::future::pending().await,
+            }
+        };
+        // Each branch is cancel safe: two changes, and a timer.
+        self.wait_for(async {
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = look => {}
+                () = tokio::time::sleep(limit) => {}
+            }
+        })
+        .await
     }
 
     /// A node's pool has no server for us. Another node may have; the same one again after a pause. `Some` when there is no use in it.
@@ -198,5 +225,5 @@ impl Session {
 /// Bytes read from a client that waits for a server.
 pub(crate) const MAX_READ_AHEAD: usize = 16 * 1024;
 
-/// Pace at which a transaction that waits for a fresh replica looks again.
-const FRESH_PACE: Duration = Duration::from_millis(2);
+/// Time after which a transaction that waits for a fresh replica looks again without being told: while nothing but time helps, nobody tells.
+pub(crate) const FRESH_PACE: Duration = Duration::from_millis(50);

@@ -4,6 +4,7 @@ use crate::checkout::Held;
 use crate::library::Known;
 use crate::manner::Manner;
 use crate::session::Session;
+use crate::written::FLUSHED_AFTER;
 use pgherd_route::classify::tally::Tally;
 use pgherd_route::classify::{Context, classify};
 use pgherd_route::floor::{Consistency, Need};
@@ -15,15 +16,12 @@ use pgherd_session::step::Demand;
 use pgherd_session::survey::{Extent, Part};
 use pgherd_topology::node::NodeId;
 use pgherd_topology::snapshot::Snapshot;
+use pgherd_wire::backend::Status;
 use pgherd_wire::frontend::has_custom_types;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Bytes of a unit that are waited for before it is given up to read it; then it goes to the primary.
 const MAX_SURVEYED: usize = 32 * 1024;
-
-/// Milliseconds after which a commit that was acknowledged before it was flushed is flushed: three times the default `wal_writer_delay` (documentation, chapter
-/// 30.4), and what our clock may be late.
-const FLUSHED_AFTER: u64 = 700;
 
 /// What one unit wants.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,7 +92,7 @@ impl Session {
     }
 
     /// What the settings say, read again when they changed.
-    fn heed_settings(&mut self) {
+    pub(crate) fn heed_settings(&mut self) {
         if !self.manner.is_of(self.machine.settings()) {
             let before = self.manner.token;
             self.manner = Manner::read(self.machine.settings());
@@ -109,11 +107,15 @@ impl Session {
         let desk = self.desk.as_ref()?;
         let bytes = desk.up.undecided_bytes();
         let mut tally = Tally::new(context.in_transaction);
-        let mut readable = true;
-        let extent = self.machine.survey(bytes, |part| match part {
-            Part::Text(text, custom) => tally.add(&self.read_text(text, custom, context)),
-            Part::Statement(statement) => tally.add(&self.read_statement(statement, context)),
-            Part::Unreadable => readable = false,
+        let (mut readable, mut hint) = (true, None);
+        let extent = self.machine.survey(bytes, |part| {
+            let one = match part {
+                Part::Text(text, custom) => self.read_text(text, custom, context),
+                Part::Statement(statement) => self.read_statement(statement, context),
+                Part::Unreadable => return readable = false,
+            };
+            hint.get_or_insert(one.hint);
+            tally.add(&one);
         });
         match extent {
             Extent::Partial if bytes.len() < MAX_SURVEYED => return None,
@@ -121,6 +123,7 @@ impl Session {
             Extent::Partial | Extent::Flushed => readable = false,
         }
         let mut verdict = tally.finish();
+        verdict.hint = hint.unwrap_or_default();
         if !readable {
             (verdict.class, verdict.rule) = (verdict::Class::Write, Rule::Incomplete);
         }
@@ -176,15 +179,18 @@ impl Session {
         }
         self.wait_for_flush(snapshot);
         let gauges = &self.shared.pools.common().gauges;
-        let others = match (self.wish.consistency, snapshot.primary) {
-            (Consistency::Global, Some(primary)) => Some(self.written.last(primary, &gauges.of(primary))),
-            _ => None,
-        };
+        let mut others = None;
+        if self.wish.consistency == Consistency::Global {
+            let primary = snapshot.primary.map(|primary| (primary, gauges.of(primary)));
+            let primary = primary.as_ref().map(|(primary, gauge)| (*primary, &**gauge));
+            others = self.written.last(primary, self.shared.now());
+            self.wish.stale |= others.is_none();
+        }
         self.floors.need(others, self.terms.monotonic, snapshot, gauges)
     }
 
     /// After a commit that may have been acknowledged before it was flushed, no position of the log covers it before a while has passed.
-    fn wait_for_flush(&mut self, snapshot: &Snapshot) {
+    pub(crate) fn wait_for_flush(&mut self, snapshot: &Snapshot) {
         let Some(since) = self.unflushed else { return };
         if self.shared.now().saturating_sub(since) < FLUSHED_AFTER {
             self.wish.stale = true;
@@ -196,27 +202,57 @@ impl Session {
 
     /// What it read and wrote on a node was acknowledged.
     pub(crate) fn note_floors(&mut self, node: NodeId, replica: bool) {
-        let gauges = &self.shared.pools.common().gauges;
-        let now = || gauges.of(node).now();
-        let lone_read = self.wish.lone && self.wish.class == Class::Read && self.machine.units() <= 1;
+        let moment = || self.shared.pools.common().gauges.of(node).now();
         match self.terms.routing {
             Routing::Replicas => {}
-            Routing::Primary => self.written.note(node, now),
-            Routing::Any if replica || lone_read => self.floors.saw(node, now()),
+            Routing::Primary => self.note_write(node),
+            Routing::Any if replica || self.is_lone_read() => self.floors.saw(node, moment()),
             Routing::Any => {
-                self.floors.wrote(node, now());
-                self.written.note(node, now);
-                if self.wish.asynchronous || self.machine.spoke_of_commit() {
+                self.floors.wrote(node, moment());
+                if self.is_asynchronous() {
                     self.unflushed = Some(self.shared.now());
                 }
+                self.note_write(node);
             }
         }
     }
 
-    /// A session that keeps its server may have written: others may want to know before it gives the server back.
-    pub(crate) fn note_pinned_write(&self, held: &Held) {
-        if !held.replica && self.machine.pin().is_some() && self.machine.is_between_transactions() {
-            self.written.note(held.node, || self.shared.pools.common().gauges.of(held.node).now());
+    /// For sessions whose reads must see the writes of all.
+    fn note_write(&mut self, node: NodeId) {
+        if !self.written.is_wanted() {
+            return;
+        }
+        if self.terms.routing == Routing::Primary {
+            // Where nothing is read, this is watched only since somebody wants to know.
+            self.machine.watch_commits();
+            self.heed_settings();
+        }
+        if self.is_asynchronous() {
+            self.written.note_unflushed(self.shared.now());
+        }
+        self.written.note(node, || self.shared.pools.common().gauges.of(node).now());
+    }
+
+    /// What this session commits may be acknowledged before it is flushed.
+    pub(crate) fn is_asynchronous(&self) -> bool {
+        self.wish.asynchronous || self.manner.asynchronous == Some(true) || self.machine.spoke_of_commit()
+    }
+
+    /// All that the server was asked for is one unit that was found to be a read.
+    pub(crate) fn is_lone_read(&self) -> bool {
+        self.terms.routing == Routing::Any
+            && self.wish.lone
+            && self.wish.class == Class::Read
+            && self.machine.units() <= 1
+    }
+
+    /// A session that keeps its server, or has asked for more than one thing, may have been acknowledged a write that others want to know of before it gives the server
+    /// back.
+    pub(crate) fn note_early_writes(&mut self, held: &Held) {
+        let early =
+            self.machine.pin().is_some() || self.machine.units() > 1 || self.machine.status() != Status::Idle;
+        if early && !held.replica && self.written.is_wanted() {
+            self.note_write(held.node);
         }
     }
 

@@ -1,4 +1,6 @@
 //! Reads and writes on a listener for any node: who goes where, and what nobody must notice.
+#[path = "split/asked.rs"]
+mod asked;
 mod support;
 
 use pgherd_route::floor::Consistency;
@@ -44,6 +46,25 @@ fn reads_leave_the_primary_and_writes_do_not() {
         assert_eq!(client.value("/* pgherd: primary */ select where_am_i").await, "n0");
         client.ask("set pgherd.read_preference to 'primary'").await;
         assert_eq!(client.value(HERE).await, "n0");
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_comment_asks_for_one_statement() {
+    run(async {
+        let stage = stage(Consistency::ReadAfterWrite, 2);
+        let mut client = enter(&stage).await;
+        client.ask("insert").await;
+        let here = |hint: &str| format!("/* pgherd: {hint} */ select where_am_i");
+        assert_eq!(client.value(HERE).await, "n0");
+        assert_eq!(client.value(&here("consistency=eventual")).await, "n1");
+        assert_eq!(client.value(&here("eventual, primary_preferred")).await, "n0");
+        client.ask("set pgherd.consistency to 'eventual'").await;
+        assert_eq!(client.value(&here("strong")).await, "n0");
+        assert_eq!(client.value(&here("primary_preferred")).await, "n0");
+        assert_eq!(client.value(HERE).await, "n1");
         client.leave().await;
         stage.assert_sound().await;
     });
@@ -97,6 +118,27 @@ fn a_replicas_refusal_is_never_seen() {
 }
 
 #[test]
+fn a_read_is_not_lost_with_its_server() {
+    run(async {
+        let stage = stage(Consistency::ReadAfterWrite, 2);
+        let mut client = enter(&stage).await;
+        client.ask("insert").await;
+        // On the primary, because no replica is known to have the write.
+        client.send(&query("select where_am_i slowly")).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        stage.nodes[0].cut_all();
+        assert_eq!(client.answer().await, ["T", "D:n0", "C:SELECT 1", "Z:I"]);
+        // A write is.
+        client.send(&query("insert; select where_am_i slowly")).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        stage.nodes[0].cut_all();
+        assert_eq!(client.answer().await, ["E:08007", "Z:I"]);
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
 fn a_session_reads_what_it_wrote() {
     run(async {
         let stage = stage(Consistency::ReadAfterWrite, 2);
@@ -116,6 +158,39 @@ fn a_session_reads_what_it_wrote() {
         assert_eq!(other.value(HERE).await, "n1");
         client.leave().await;
         other.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_read_that_waits_for_a_replica_goes_on_at_once_when_one_has_caught_up() {
+    run(async {
+        let settings = Settings {
+            routing: Routing::Any,
+            fresh_wait: Duration::from_secs(10),
+            max_size: 1,
+            ..Settings::default()
+        };
+        let stage = Stage::new(settings, 2, &mut Random::new(1));
+        let mut client = enter(&stage).await;
+        assert_eq!(client.value(HERE).await, "n1");
+        client.ask("insert").await;
+        client.send(&query(HERE)).await;
+        for lsns in [[10, 5], [20, 9]] {
+            tokio::time::sleep(Duration::from_millis(1023)).await;
+            stage.look(&lsns);
+        }
+        tokio::time::sleep(Duration::from_millis(1023)).await;
+        let begun = tokio::time::Instant::now();
+        stage.look(&[20, 10]);
+        assert_eq!(client.answer().await[1], "D:n1");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        // None comes: the primary, after the time that was given.
+        client.ask("insert").await;
+        let begun = tokio::time::Instant::now();
+        assert_eq!(client.value(HERE).await, "n0");
+        assert_eq!(begun.elapsed(), Duration::from_secs(10));
+        client.leave().await;
         stage.assert_sound().await;
     });
 }
@@ -145,6 +220,11 @@ fn global_reads_see_the_writes_of_all_and_strong_ones_stay() {
         assert_eq!(reader.value(HERE).await, "n1");
         reader.ask("reset pgherd.consistency").await;
         assert_eq!(reader.value(HERE).await, "n0");
+        // Nobody took notes before: what was committed until now may not even be flushed.
+        stage.look(&[10, 10]);
+        assert_eq!(reader.value(HERE).await, "n0");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(reader.value(HERE).await, "n0");
         stage.look(&[10, 10]);
         assert_eq!(reader.value(HERE).await, "n1");
         writer.ask("insert").await;
@@ -156,6 +236,68 @@ fn global_reads_see_the_writes_of_all_and_strong_ones_stay() {
         assert_eq!(reader.value(HERE).await, "n0");
         reader.leave().await;
         writer.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+/// A stage for two sessions of `global`, the second of which has read from the replica.
+async fn global_pair() -> (Stage, Client, Client) {
+    let stage = stage(Consistency::Global, 2);
+    let (writer, mut reader) = (enter(&stage).await, Client::enter(&stage, "alice").await);
+    assert_eq!(reader.value("/* pgherd: consistency=eventual */ select where_am_i").await, "n1");
+    assert_eq!(reader.value(HERE).await, "n0");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    stage.look(&[5, 5]);
+    assert_eq!(reader.value(HERE).await, "n0");
+    stage.look(&[10, 10]);
+    assert_eq!(reader.value(HERE).await, "n1");
+    (stage, writer, reader)
+}
+
+#[test]
+fn global_reads_wait_for_commits_that_may_not_be_flushed() {
+    run(async {
+        let (stage, mut writer, mut reader) = global_pair().await;
+        writer.ask("set synchronous_commit to 'off'").await;
+        writer.ask("insert").await;
+        stage.look(&[20, 20]);
+        assert_eq!(reader.value(HERE).await, "n0");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(reader.value(HERE).await, "n0");
+        stage.look(&[30, 30]);
+        assert_eq!(reader.value(HERE).await, "n1");
+        writer.leave().await;
+        reader.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn global_reads_see_what_was_acknowledged_in_the_middle_of_a_pipeline() {
+    run(async {
+        let (stage, mut writer, mut reader) = global_pair().await;
+        writer.send(&[query("insert"), query("sleep 5000 'x'")].concat()).await;
+        assert_eq!(writer.answer().await, ["C:INSERT 0 1", "Z:I"]);
+        assert_eq!(reader.value(HERE).await, "n0");
+        writer.answer().await;
+        writer.leave().await;
+        reader.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn global_reads_wait_for_a_primary_that_may_have_written() {
+    run(async {
+        let (stage, mut writer, mut reader) = global_pair().await;
+        writer.ask("insert").await;
+        stage.publish(None, &[0]);
+        reader.send(&query(HERE)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        stage.publish(Some(0), &[]);
+        assert_eq!(reader.answer().await[1], "D:n0");
+        writer.leave().await;
+        reader.leave().await;
         stage.assert_sound().await;
     });
 }

@@ -67,8 +67,10 @@ pub enum Requirement {
 /// The floors of one session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Floors {
-    /// Set by writes, and by a token from outside.
+    /// Set by writes.
     write: Mark,
+    /// Set by a token from outside. Of its own, because a write before it may be found at a position before it.
+    token: Mark,
     /// Set by reads: what was seen must not disappear when the next read goes to another node.
     read: Mark,
 }
@@ -95,6 +97,8 @@ impl Floors {
     /// A transaction that may have written was acknowledged by `node`, before `moment`.
     pub fn wrote(&mut self, node: NodeId, moment: Moment) {
         self.write = Mark::Moment(node, moment);
+        // What is acknowledged after a token was made lies behind it.
+        self.token = Mark::None;
         self.saw(node, moment);
     }
 
@@ -105,12 +109,14 @@ impl Floors {
 
     /// Somebody handed us a position (`SET pgherd.causal_token`). It joins what is there: the session reads nothing older than either.
     pub fn token(&mut self, timeline: Timeline, lsn: Lsn) {
-        self.write = match self.write {
+        if let Mark::Moment(..) = self.token {
+            // What a token of another timeline became; it was after any write, or it would be gone.
+            self.write = std::mem::take(&mut self.token);
+        }
+        self.token = match self.token {
             Mark::Known(own, known) if own == timeline => Mark::Known(timeline, known.max(lsn)),
             Mark::Known(own, known) if own > timeline => Mark::Known(own, known),
-            // Not comparable before it is looked up, and then later than any token that was made before it.
-            Mark::Moment(node, moment) => Mark::Moment(node, moment),
-            Mark::None | Mark::Known(..) => Mark::Known(timeline, lsn),
+            Mark::None | Mark::Moment(..) | Mark::Known(..) => Mark::Known(timeline, lsn),
         };
     }
 
@@ -122,7 +128,7 @@ impl Floors {
         snapshot: &Snapshot,
         gauges: &Gauges,
     ) -> Need {
-        let own = resolve(&mut self.write, snapshot, gauges);
+        let own = self.position(snapshot, gauges);
         let theirs = others.map_or(Requirement::Nothing, |(node, moment)| {
             resolve(&mut Mark::Moment(node, moment), snapshot, gauges)
         });
@@ -140,7 +146,8 @@ impl Floors {
 
     /// The position a token made now must carry, when it is known: on the snapshot's timeline.
     pub fn position(&mut self, snapshot: &Snapshot, gauges: &Gauges) -> Requirement {
-        resolve(&mut self.write, snapshot, gauges)
+        let wrote = resolve(&mut self.write, snapshot, gauges);
+        wrote.and(resolve(&mut self.token, snapshot, gauges))
     }
 }
 

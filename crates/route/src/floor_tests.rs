@@ -120,6 +120,22 @@ fn a_token_raises_the_floor() {
     assert_eq!(floors.position(&snapshot, &gauges), Requirement::Reached(Lsn(50)));
 }
 
+#[test]
+fn a_token_counts_beside_a_write_that_was_not_looked_up() {
+    let (gauges, snapshot) = (Gauges::default(), cluster(1, 0));
+    let primary = gauges.of(PRIMARY);
+    let mut floors = Floors::default();
+    floors.wrote(PRIMARY, primary.now());
+    look(&primary, true, 40);
+    // Made after that look, by somebody who wrote later.
+    floors.token(Timeline(1), Lsn(50));
+    assert_eq!(floors.position(&snapshot, &gauges), Requirement::Reached(Lsn(50)));
+    floors.wrote(PRIMARY, primary.now());
+    assert_eq!(floors.position(&snapshot, &gauges), Requirement::Unresolved);
+    look(&primary, true, 60);
+    assert_eq!(floors.position(&snapshot, &gauges), Requirement::Reached(Lsn(60)));
+}
+
 /// One step of the little world below.
 #[derive(Clone, Copy, Debug)]
 enum Act {

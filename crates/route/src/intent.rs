@@ -71,6 +71,18 @@ pub enum Class {
     Unknown,
 }
 
+impl Class {
+    /// The word used in tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Read => "read",
+            Class::Write => "write",
+            Class::Session => "session",
+            Class::Unknown => "unknown",
+        }
+    }
+}
+
 /// What one transaction wants. The default is the careful one: the primary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Intent {

@@ -192,7 +192,7 @@ fn command(first: Token<'_>, tokens: &mut Tokens<'_>) -> Option<Effect> {
 }
 
 /// A (possibly dotted, possibly quoted) name in the form settings are kept under.
-fn name(tokens: &mut Tokens<'_>) -> Option<Box<[u8]>> {
+pub(crate) fn name(tokens: &mut Tokens<'_>) -> Option<Box<[u8]>> {
     let part = |token: Option<Token<'_>>| match token? {
         Token::Word(word) => Some(word.to_ascii_lowercase()),
         Token::Quoted(quoted) if !quoted.contains(&b'"') => Some(quoted.to_ascii_lowercase()),

@@ -129,6 +129,9 @@ impl Machine {
         };
         self.note_text(view.query);
         let effects = effects(view.query).map(Box::new);
+        if let Some(report) = self.refused_setting(effects.as_deref()) {
+            return self.refuse(Kind::Parse, report, up);
+        }
         if let Some(pin) = effects.as_ref().and_then(|effects| effects.pin) {
             self.pin_for(pin);
         }
@@ -188,6 +191,7 @@ impl Machine {
         }
         let known = self.texts.find(view.rest).filter(|known| known.is_proven(self.settings.digest()));
         let Some(statement) = known.filter(|_| effects(view.query).is_none()) else { return false };
+        self.note_text(view.query);
         self.names.insert(view.name.into(), statement);
         self.fake(Kind::Parse, Undo::Named(view.name.into()), down);
         true

@@ -6,6 +6,7 @@
 //! Invariants: every reply a client asked for is answered once, in order, or the connection ends; a reply it did not ask for never reaches it; a server
 //! is free only when nothing is owed and no transaction is open; any reply that does not fit breaks the session, it is never guessed.
 //! The result does not depend on how the bytes were cut into pieces. Deliberately absent: sockets, pools, routing.
+pub mod asked;
 pub mod begin;
 pub mod datestyle;
 pub mod doomed;

@@ -135,6 +135,7 @@ impl Machine {
     /// There is no server any more: forgets what was known of it and of the requests it had. What of a message of the client is still to come is dropped.
     pub(crate) fn forget_server(&mut self) {
         self.forget_changes();
+        self.take_back();
         (self.server, self.begun, self.fatal) = (None, None, None);
         self.down = Flow::default();
         self.up.drop_rest();

@@ -122,6 +122,8 @@ pub struct Machine {
     pub(crate) turns: crate::turns::Turns,
     /// What whoever chooses servers wants to know.
     pub(crate) watch: crate::turns::Watch,
+    /// A setting that holds the answer to a question, for one unit.
+    pub(crate) lent: Option<Box<crate::asked::Lent>>,
     /// The message at the front gets this answer and no server.
     pub(crate) refusal: Option<Box<Report>>,
 }
@@ -168,6 +170,7 @@ impl Machine {
             doomed: None,
             turns: Default::default(),
             watch: Default::default(),
+            lent: None,
             refusal: None,
         }
     }
@@ -186,6 +189,7 @@ impl Machine {
 
     /// Takes the server away: after [`Machine::is_free`], or at the end of the session, when it may be dirty.
     pub fn detach(&mut self) -> Option<Box<ServerState>> {
+        self.take_back();
         let mut server = self.server.take()?;
         if server.loaded {
             server.dirty = Some(Pin::Load);

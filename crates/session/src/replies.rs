@@ -10,7 +10,7 @@ use crate::turns::defines;
 use pgherd_wire::backend::{Fields, Status, command_tag, tag};
 use pgherd_wire::frame::{HEADER_LEN, Header, header};
 use pgherd_wire::sqlstate::code;
-use pgherd_wire::write;
+use pgherd_wire::write::{self, Report};
 
 /// What becomes of one message of the server.
 pub(crate) enum Delivery {
@@ -181,7 +181,7 @@ impl Machine {
             head.effects = None;
             return match fate {
                 Fate::Swallow => Err(Broken::Preparation(body.into())),
-                _ => Ok(Delivery::Pass),
+                _ => Ok(self.in_our_words(instead, down).unwrap_or(Delivery::Pass)),
             };
         }
         match undo {
@@ -199,14 +199,18 @@ impl Machine {
         self.discard = !synced;
         // The server ignores everything up to a Sync that is still to come, also a Query that would otherwise have ended the batch: until then it is not free.
         self.batch |= !synced;
-        match instead {
+        match self.in_our_words(instead, down) {
             None => Ok(self.in_the_clients_words(frame, body, down)),
-            Some(report) => {
-                answer(down, |out| report.write(out));
-                self.relayed = true;
-                Ok(Delivery::Drop)
-            }
+            Some(told) => Ok(told),
         }
+    }
+
+    /// A request that was made to fail is answered with the reason.
+    fn in_our_words(&mut self, instead: Option<Box<Report>>, down: &mut impl Sink) -> Option<Delivery> {
+        let report = instead?;
+        answer(down, |out| report.write(out));
+        self.relayed = true;
+        Some(Delivery::Drop)
     }
 
     /// A Parse of the unnamed statement with this serial failed, so the server has none; unless a later one made another.

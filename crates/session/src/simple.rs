@@ -12,6 +12,9 @@ use pgherd_wire::frame::Header;
 use pgherd_wire::frontend::{query_text, tag};
 use pgherd_wire::write;
 
+/// A text that fails on any server, in place of one that is to fail.
+const FAILS: &[u8] = b"SELECT pgherd_refused";
+
 impl Machine {
     pub(crate) fn query(
         &mut self,
@@ -33,6 +36,8 @@ impl Machine {
             return Verdict::Stop(Halt::Server(self.demand(known)));
         }
         let effects = if whole { effects(text) } else { effects_of_cut(text) };
+        let refused = self.refused_setting(effects.as_ref());
+        let effects = effects.filter(|_| refused.is_none());
         if let Some(pin) = effects.as_ref().and_then(|effects| effects.pin) {
             self.pin_for(pin);
         }
@@ -55,7 +60,10 @@ impl Machine {
         owed.effects = effects.map(Box::new);
         owed.undo = Undo::Dropped(unnamed);
         owed.closes = whole && ending != Ending::No && closes_block(text);
-        Verdict::Pass
+        let Some(report) = refused else { return Verdict::Pass };
+        owed.instead = Some(Box::new(report));
+        up.compose(|out| write::query(out, FAILS));
+        Verdict::Skip
     }
 
     /// What a request that begins with `text` needs.

@@ -19,6 +19,9 @@ pub(crate) struct Turns {
 pub(crate) struct Watch {
     commits: bool,
     spoke: bool,
+    /// The client has prepared or sent a question to pgherd.
+    pub(crate) asked: bool,
+    pub(crate) check: Option<crate::asked::Check>,
     pub(crate) defined: bool,
 }
 
@@ -81,6 +84,7 @@ impl Machine {
     }
 
     pub(crate) fn note_text(&mut self, text: &[u8]) {
+        self.watch.asked |= crate::asked::asked(text).is_some();
         if self.watch.commits && !self.watch.spoke {
             self.watch.spoke = speaks_of_commit(text);
         }

@@ -45,7 +45,8 @@ pub struct Gauge {
     begun: AtomicU64,
     /// Moments before this one belong to a time that ended with a lost connection.
     born: AtomicU64,
-    finished: watch::Sender<u64>,
+    /// Of all gauges together: how many looks found something.
+    finished: Arc<watch::Sender<u64>>,
     wanted: AtomicBool,
     call: Notify,
     samples: Mutex<VecDeque<Sample>>,
@@ -53,18 +54,22 @@ pub struct Gauge {
 
 impl Default for Gauge {
     fn default() -> Self {
+        Gauge::telling(Arc::new(watch::Sender::new(0)))
+    }
+}
+
+impl Gauge {
+    fn telling(finished: Arc<watch::Sender<u64>>) -> Gauge {
         Gauge {
             begun: AtomicU64::new(0),
             born: AtomicU64::new(0),
-            finished: watch::Sender::new(0),
+            finished,
             wanted: AtomicBool::new(false),
             call: Notify::new(),
             samples: Mutex::default(),
         }
     }
-}
 
-impl Gauge {
     /// The present moment. To be taken after the bytes were read that make it matter.
     pub fn now(&self) -> Moment {
         // Sequentially consistent, as `begin`: a look whose number is not seen here is sent after this.
@@ -94,7 +99,7 @@ impl Gauge {
         }
         samples.push_back(Sample { number, position });
         drop(samples);
-        self.finished.send_replace(number);
+        self.finished.send_modify(|looks| *looks = looks.wrapping_add(1));
     }
 
     /// The connection that looked was lost: the node may have been restarted, and a restarted standby can be behind what it has shown before. All looks are
@@ -149,11 +154,6 @@ impl Gauge {
         self.call.notified().await;
     }
 
-    /// A receiver that sees the number of each finished look (`changed().await` is cancel safe).
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.finished.subscribe()
-    }
-
     fn samples(&self) -> MutexGuard<'_, VecDeque<Sample>> {
         // Nothing under this lock can panic half-way.
         self.samples.lock().unwrap_or_else(PoisonError::into_inner)
@@ -161,22 +161,38 @@ impl Gauge {
 }
 
 /// The gauges of all nodes, by number.
-#[derive(Debug, Default)]
-pub struct Gauges(ArcSwap<Vec<Arc<Gauge>>>);
+#[derive(Debug)]
+pub struct Gauges {
+    all: ArcSwap<Vec<Arc<Gauge>>>,
+    finished: Arc<watch::Sender<u64>>,
+}
+
+impl Default for Gauges {
+    fn default() -> Self {
+        Gauges { all: ArcSwap::default(), finished: Arc::new(watch::Sender::new(0)) }
+    }
+}
 
 impl Gauges {
     /// The gauge of a node; made when there is none yet.
     pub fn of(&self, node: NodeId) -> Arc<Gauge> {
         let at = usize::from(node.0);
-        if let Some(gauge) = self.0.load().get(at) {
+        if let Some(gauge) = self.all.load().get(at) {
             return gauge.clone();
         }
-        self.0.rcu(|gauges| {
+        self.all.rcu(|gauges| {
             let mut more = Vec::clone(gauges);
-            more.resize_with((at + 1).max(more.len()), Arc::default);
+            let new = || Arc::new(Gauge::telling(self.finished.clone()));
+            more.resize_with((at + 1).max(more.len()), new);
             more
         });
-        self.0.load()[at].clone()
+        self.all.load()[at].clone()
+    }
+
+    /// A receiver that hears of each look at any node that found something (`changed().await` is cancel safe). Subscribe *before* comparing what is known, so that no
+    /// look is missed in between.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.finished.subscribe()
     }
 }
 
@@ -268,5 +284,15 @@ mod tests {
         assert_eq!(gauges.of(NodeId(3)).now(), Moment(1));
         assert_eq!(gauges.of(NodeId(0)).now(), Moment(0));
         assert!(Arc::ptr_eq(&third, &gauges.of(NodeId(3))));
+    }
+
+    #[test]
+    fn a_finished_look_at_any_node_is_heard() {
+        let gauges = Gauges::default();
+        let looks = gauges.subscribe();
+        let number = gauges.of(NodeId(2)).begin();
+        assert!(!looks.has_changed().unwrap());
+        gauges.of(NodeId(2)).finish(number, replayed(1));
+        assert!(looks.has_changed().unwrap());
     }
 }

@@ -28,6 +28,8 @@ pub mod code {
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
     /// query_canceled.
     pub const QUERY_CANCELED: &str = "57014";
+    /// A setting cannot have this value.
+    pub const INVALID_PARAMETER_VALUE: &str = "22023";
     /// admin_shutdown.
     pub const ADMIN_SHUTDOWN: &str = "57P01";
     /// cannot_connect_now.

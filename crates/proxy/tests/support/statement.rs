@@ -2,7 +2,7 @@
 //!
 //! `select 'TAG'[, $1]`, `rows N 'TAG'`, `big N 'TAG'`, `sleep MS 'TAG'`, `notice 'TAG'`, `fail 'TAG'`, `broken ...`, `copyin 'TAG'`, `copyout N 'TAG'`, `show NAME`,
 //! `set [local] NAME to 'VALUE'`, `reset NAME|all`, `set_config`, transaction control, `discard all`, `pid`, `node`, `statements` (simple queries and Syncs
-//! so far), `die`, `fatal`, `garbage`. By node, of which `n0` is the primary: `select where_am_i`, `select unlogged 'TAG'`, `insert`.
+//! so far), `die`, `fatal`, `garbage`. By node, of which `n0` is the primary: `select where_am_i` (a second later with `slowly`), `select unlogged 'TAG'`, `insert`.
 
 use super::backend::{Backend, Over, Ran};
 use super::message::{c_str, columns as describe, frame, report, row};
@@ -54,9 +54,21 @@ fn number(sql: &str) -> u64 {
 }
 
 impl Backend {
-    pub async fn run(&mut self, sql: &str, values: &[String], simple: bool) -> Result<Ran, Over> {
+    /// What fails before it says anything.
+    fn refuses(&mut self, sql: &str) -> Option<Ran> {
         if self.status == b'E' && !ends_block(sql) {
-            return Ok(self.aborted());
+            return Some(self.aborted());
+        }
+        if word(sql) == "insert" && self.node.name != "n0" {
+            return Some(self.error("25006", "cannot execute INSERT in a read-only transaction"));
+        }
+        let unknown = sql.contains("pgherd_refused");
+        unknown.then(|| self.error("42703", "column \"pgherd_refused\" does not exist"))
+    }
+
+    pub async fn run(&mut self, sql: &str, values: &[String], simple: bool) -> Result<Ran, Over> {
+        if let Some(refused) = self.refuses(sql) {
+            return Ok(refused);
         }
         if simple && columns(sql) > 0 && word(sql) != "sleep" {
             self.out.extend(describe(columns(sql)));
@@ -71,12 +83,13 @@ impl Backend {
             // What pgherd asks for itself: a catalog with nothing in it, and no settings of the role.
             "select" if sql.contains("pg_settings") => "SELECT 0",
             "with" => "SELECT 0",
+            "select" if sql.contains("slowly") => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                self.one_row(self.node.name.clone())
+            }
             "select" if sql.contains("where_am_i") => self.one_row(self.node.name.clone()),
             "select" if sql.contains("unlogged") && self.node.name != "n0" => {
                 return Ok(self.error("0A000", "cannot access unlogged relations during recovery"));
-            }
-            "insert" if self.node.name != "n0" => {
-                return Ok(self.error("25006", "cannot execute INSERT in a read-only transaction"));
             }
             "insert" => "INSERT 0 1",
             "select" => {
