@@ -16,6 +16,8 @@ pub enum Endpoint {
     Cluster,
     /// Past changes of primary.
     History,
+    /// Where statements would go, and why.
+    Explain,
     /// This pgherd's own document, whatever its health.
     Node,
     /// None of ours.
@@ -48,6 +50,7 @@ impl Endpoint {
             "metrics" => Endpoint::Metrics,
             "cluster" => Endpoint::Cluster,
             "history" => Endpoint::History,
+            "explain" => Endpoint::Explain,
             "patroni" => Endpoint::Node,
             _ => health_of(path).map_or(Endpoint::Unknown, Endpoint::Health),
         }
@@ -110,6 +113,7 @@ mod tests {
             ("/cluster", Endpoint::Cluster),
             ("/cluster/x", Endpoint::Cluster),
             ("/history", Endpoint::History),
+            ("/explain", Endpoint::Explain),
             ("/metrics", Endpoint::Metrics),
             ("/liveness", Endpoint::Liveness),
             ("/readiness", Endpoint::Readiness),

@@ -87,6 +87,11 @@ impl Book {
         self.known.load()
     }
 
+    /// The user it is for.
+    pub fn user(&self) -> &str {
+        &self.key.1
+    }
+
     /// Why the catalog could not be read, if it could not.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.lock().clone()
