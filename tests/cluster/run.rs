@@ -218,6 +218,11 @@ async fn command_line(operated: &Operated) {
     let json = operated.command(&["status", "-o", "json"]).await;
     let document: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!((&document["health"], &document["scope"]), (&"healthy".into(), &"pgherd".into()));
+    let explain = operated.command(&["explain", "-d", "production", "SELECT 1, stranger(2)"]).await;
+    let answer = text(&explain.stdout);
+    assert_eq!(explain.status.code(), Some(0), "{answer}{}", text(&explain.stderr));
+    assert!(answer.starts_with("write: ") && answer.contains("\n              ^^^^^^^^\n"), "{answer}");
+    assert!(answer.contains("production for app_user: read") && answer.contains("+ 127.0.0.1:"), "{answer}");
 }
 
 /// More transactions than the pool has places, each after an idleness that calls for a check.

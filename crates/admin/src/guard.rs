@@ -15,8 +15,11 @@ use tokio::time::{Instant, Sleep};
 /// Connections served at once; more wait in the kernel's backlog.
 pub const MAX_CONNECTIONS: usize = 64;
 
-/// Bytes a visitor may send in all. A health check sends a few hundred.
-pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
+/// Bytes a visitor may send in all. A health check sends a few hundred; the rest is for texts that are to be explained.
+pub const MAX_REQUEST_BYTES: usize = MAX_BODY_BYTES + 16 * 1024;
+
+/// Bytes of those that may be a request's body.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Time from the accepted connection to the first byte of the answer.
 pub const REQUEST_TIME: Duration = Duration::from_secs(5);

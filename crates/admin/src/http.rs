@@ -1,14 +1,15 @@
 //! The HTTP server: one handler, because the method and the first part of the path decide everything.
 
 use crate::document;
-use crate::guard::GuardedListener;
+use crate::explain::Question;
+use crate::guard::{GuardedListener, MAX_BODY_BYTES};
 use crate::path::{Endpoint, Health, max_lag};
 use crate::source::Source;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
-use axum::http::{Method, Response, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, Response, StatusCode};
 use pgherd_metrics::expose;
 use pgherd_topology::node::Node;
 use pgherd_topology::snapshot::Snapshot;
@@ -53,12 +54,14 @@ pub async fn serve(
     tokio::time::timeout(STOP_TIME, server).await.unwrap_or(Ok(()))
 }
 
-async fn answer(State(source): State<Arc<dyn Source>>, method: Method, uri: Uri) -> Response<Body> {
-    let endpoint = Endpoint::of(uri.path());
-    let query = uri.query().unwrap_or_default();
-    match method {
+async fn answer(State(source): State<Arc<dyn Source>>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let endpoint = Endpoint::of(head.uri.path());
+    let query = head.uri.query().unwrap_or_default();
+    match head.method {
         Method::GET => get(source, endpoint, query).await,
         Method::HEAD | Method::OPTIONS => bare(bare_status(&*source, endpoint, query)),
+        Method::POST if endpoint == Endpoint::Explain => explain(source, &head.headers, body).await,
         _ => text(StatusCode::NOT_IMPLEMENTED, "text/html", UNSUPPORTED.to_string()),
     }
 }
@@ -73,6 +76,9 @@ async fn get(source: Arc<dyn Source>, endpoint: Endpoint, query: &str) -> Respon
             json(StatusCode::OK, &document)
         }
         Endpoint::History => json(StatusCode::OK, &document::history(&source.history())),
+        Endpoint::Explain => {
+            sentence(StatusCode::METHOD_NOT_ALLOWED, "POST the statements, as application/json".into())
+        }
         Endpoint::Node => node(&*source, StatusCode::OK),
         Endpoint::Health(health) => checked(&*source, health, query),
         Endpoint::Unserved => node(&*source, StatusCode::SERVICE_UNAVAILABLE),
@@ -89,6 +95,7 @@ fn bare_status(source: &dyn Source, endpoint: Endpoint, query: &str) -> StatusCo
         | Endpoint::Metrics
         | Endpoint::Cluster
         | Endpoint::History
+        | Endpoint::Explain
         | Endpoint::Node
         | Endpoint::Unserved => StatusCode::SERVICE_UNAVAILABLE,
         Endpoint::Unknown => StatusCode::NOT_FOUND,
@@ -139,6 +146,26 @@ async fn metrics(source: Arc<dyn Source>) -> Response<Body> {
     }
 }
 
+/// Asked for by its content type, so that no page in somebody's browser can ask it of a pgherd nearby.
+async fn explain(source: Arc<dyn Source>, headers: &HeaderMap, body: Body) -> Response<Body> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if kind.split(';').next().is_none_or(|kind| !kind.trim().eq_ignore_ascii_case("application/json")) {
+        return sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the question must be application/json".into());
+    }
+    let Ok(bytes) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
+        let limit = format!("the question is longer than {MAX_BODY_BYTES} bytes, or did not come");
+        return sentence(StatusCode::PAYLOAD_TOO_LARGE, limit);
+    };
+    let question = match Question::read(&bytes) {
+        Ok(question) => question,
+        Err(why) => return sentence(StatusCode::BAD_REQUEST, why),
+    };
+    match source.explain(question).await {
+        Ok(explanation) => json(StatusCode::OK, &explanation.document()),
+        Err(why) => sentence(StatusCode::BAD_REQUEST, why),
+    }
+}
+
 fn node(source: &dyn Source, status: StatusCode) -> Response<Body> {
     json(status, &document::node(&source.snapshot(), &source.facts(), source.ready(), None))
 }
@@ -153,6 +180,10 @@ fn json(status: StatusCode, document: &Value) -> Response<Body> {
 
 fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
     respond(status, Some(content_type), Body::from(body))
+}
+
+fn sentence(status: StatusCode, words: String) -> Response<Body> {
+    text(status, "text/plain", words)
 }
 
 fn bare(status: StatusCode) -> Response<Body> {

@@ -16,6 +16,8 @@ pub enum Endpoint {
     Cluster,
     /// Past changes of primary.
     History,
+    /// Where statements would go, and why.
+    Explain,
     /// This pgherd's own document, whatever its health.
     Node,
     /// One of Patroni's that this pgherd does not answer.
@@ -65,6 +67,7 @@ impl Endpoint {
             "metrics" => Endpoint::Metrics,
             "cluster" => Endpoint::Cluster,
             "history" => Endpoint::History,
+            "explain" => Endpoint::Explain,
             "patroni" => Endpoint::Node,
             known if UNSERVED.contains(&known) => Endpoint::Unserved,
             _ => health_of(path).map_or(Endpoint::Unknown, Endpoint::Health),
@@ -128,6 +131,7 @@ mod tests {
             ("/cluster", Endpoint::Cluster),
             ("/cluster/x", Endpoint::Cluster),
             ("/history", Endpoint::History),
+            ("/explain", Endpoint::Explain),
             ("/metrics", Endpoint::Metrics),
             ("/liveness", Endpoint::Liveness),
             ("/readiness", Endpoint::Readiness),

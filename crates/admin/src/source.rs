@@ -1,10 +1,15 @@
 //! What this crate shows, and where it comes from.
 
+use crate::explain::{Explanation, Question};
 use pgherd_topology::lsn::{Lsn, Timeline};
 use pgherd_topology::node::{Role, Tags};
 use pgherd_topology::snapshot::Snapshot;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+/// An explanation that is being made; the error is a sentence about what is wrong with the question.
+pub type Explaining = Pin<Box<dyn Future<Output = Result<Explanation, String>> + Send>>;
 
 /// The view of the running process; the binary implements it. No method may wait: they are called on the control
 /// thread (except [`Source::metrics`]).
@@ -30,6 +35,10 @@ pub trait Source: Send + Sync + 'static {
 
     /// The changes of primary that the journal holds, oldest first.
     fn history(&self) -> Vec<Change>;
+
+    /// Where statements would go, and why. What is given back may wait, for less than
+    /// [`crate::guard::REQUEST_TIME`].
+    fn explain(&self, question: Question) -> Explaining;
 }
 
 /// What there is to say about the cluster as a whole.

@@ -180,10 +180,24 @@ impl Front {
     /// # Errors
     /// [`LabError::Io`] when there is no answer, [`LabError::TimedOut`] when it is late.
     pub async fn get(&self, path: &str) -> Result<(u16, String), LabError> {
-        let what = format!("GET {path}");
-        match tokio::time::timeout(HTTP_PATIENCE, exchange(self.ports.api, path)).await {
+        self.ask(&format!("GET {path}"), "").await
+    }
+
+    /// `POST path` with a JSON document: the status and the body.
+    ///
+    /// # Errors
+    /// As [`Front::get`].
+    pub async fn post(&self, path: &str, json: &str) -> Result<(u16, String), LabError> {
+        self.ask(&format!("POST {path}"), json).await
+    }
+
+    async fn ask(&self, what: &str, json: &str) -> Result<(u16, String), LabError> {
+        match tokio::time::timeout(HTTP_PATIENCE, exchange(self.ports.api, what, json)).await {
             Ok(answer) => answer.map_err(LabError::io(what)),
-            Err(_) => Err(LabError::TimedOut { what, after: HTTP_PATIENCE, detail: String::new() }),
+            Err(_) => {
+                let what = what.to_owned();
+                Err(LabError::TimedOut { what, after: HTTP_PATIENCE, detail: String::new() })
+            }
         }
     }
 
@@ -309,9 +323,11 @@ fn quoted(text: &str) -> String {
 }
 
 /// One HTTP/1.0 exchange: the server closes at the end, so the body is what follows the empty line.
-async fn exchange(port: u16, path: &str) -> std::io::Result<(u16, String)> {
+async fn exchange(port: u16, what: &str, json: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
+    let body = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{json}", json.len());
+    let body = if json.is_empty() { "\r\n" } else { body.as_str() };
+    stream.write_all(format!("{what} HTTP/1.0\r\nHost: localhost\r\n{body}").as_bytes()).await?;
     let mut bytes = Vec::new();
     stream.take(HTTP_LIMIT).read_to_end(&mut bytes).await?;
     let text = String::from_utf8_lossy(&bytes);

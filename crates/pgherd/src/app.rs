@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod entrance;
+pub mod explain;
 pub mod faces;
 pub mod keeper;
 pub mod logging;

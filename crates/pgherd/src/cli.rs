@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod demo;
+pub mod explain;
 pub mod health;
 pub mod http;
 pub mod moment;
@@ -79,6 +80,8 @@ pub enum Command {
     /// Show the cluster: who is primary, who is read from, and why not
     #[command(alias = "list")]
     Status(StatusArgs),
+    /// Say where a statement would go, and why
+    Explain(explain::Arguments),
     /// Start a primary and replicas from nothing in a temporary directory, with the proxy in front
     Demo(demo::Arguments),
     /// Ask a running pgherd whether it is alive; for container health checks
@@ -193,6 +196,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Config(command) => settings::run(&command),
         Command::Status(args) => status::run(&args, &talk),
+        Command::Explain(args) => explain::run(&args, &talk),
         Command::Demo(args) => ExitCode::from(demo::run(&args)),
         Command::Health(args) => health::run(&args, &talk),
         Command::Version { json } => version::run(json),

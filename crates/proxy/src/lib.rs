@@ -11,6 +11,7 @@ pub mod card;
 pub mod cards;
 pub mod checkout;
 pub mod desk;
+pub mod explain;
 pub mod library;
 pub mod listen;
 pub mod manner;

@@ -26,6 +26,9 @@ const LEAST: Duration = Duration::from_secs(1);
 /// Pause after a reading that failed.
 const BACKOFF: Duration = Duration::from_secs(1);
 
+/// How often somebody who waits for a book looks into it.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Time one reading may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -67,6 +70,8 @@ pub struct Book {
     /// Hashes of texts that a replica refused.
     burnt: Mutex<Vec<u64>>,
     any_burnt: AtomicBool,
+    /// Why the last reading failed.
+    trouble: Mutex<Option<String>>,
     /// When a session used it last, in milliseconds of the process.
     used: AtomicU64,
 }
@@ -80,6 +85,16 @@ impl Book {
     /// The same for people, who may see what is about to be replaced.
     pub fn last_known(&self) -> Guard<Arc<Known>> {
         self.known.load()
+    }
+
+    /// The user it is for.
+    pub fn user(&self) -> &str {
+        &self.key.1
+    }
+
+    /// Why the catalog could not be read, if it could not.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
     }
 
     /// The catalog was changed: what is known counts for nothing until it is read again.
@@ -117,6 +132,8 @@ pub struct Library {
     books: Mutex<HashMap<Title, Arc<Book>>>,
     /// Number of the digest made last; no two of the process have the same.
     last: AtomicU64,
+    /// Held by who opens a book out of curiosity, so that there is one of them at a time.
+    curious: tokio::sync::Mutex<()>,
 }
 
 impl Library {
@@ -140,6 +157,7 @@ impl Library {
             call: Notify::new(),
             burnt: Mutex::default(),
             any_burnt: AtomicBool::new(false),
+            trouble: Mutex::default(),
             used: AtomicU64::new(now),
         });
         books.insert(key, book.clone());
@@ -156,6 +174,38 @@ impl Library {
     pub(crate) fn tear(&self, database: &str) {
         for book in self.books.lock().values().filter(|book| *book.key.0 == *database) {
             book.tear();
+        }
+    }
+
+    /// The book for somebody who only wants to know, and what is in it as soon as it is read, within the time. One that
+    /// cannot be read, and that no session uses, is closed again.
+    pub(crate) async fn look(
+        &self,
+        shared: &Arc<Shared>,
+        database: &Arc<str>,
+        user: &Arc<str>,
+        time: Duration,
+    ) -> (Arc<Book>, Option<Arc<Known>>) {
+        let loaded = |book: &Book| {
+            book.known().filter(|known| known.digest.is_loaded()).map(|known| Arc::clone(&known))
+        };
+        let opened = self.books.lock().get(&(database.clone(), user.clone())).cloned();
+        if let Some((book, known)) = opened.and_then(|book| loaded(&book).map(|known| (book, known))) {
+            return (book, Some(known));
+        }
+        let deadline = tokio::time::Instant::now() + time;
+        let _alone = tokio::time::timeout_at(deadline, self.curious.lock()).await;
+        let book = self.book(shared, database, user);
+        loop {
+            let known = loaded(&book);
+            if known.is_some() || tokio::time::Instant::now() >= deadline {
+                // The library, whoever keeps it, and we.
+                if known.is_none() && Arc::strong_count(&book) <= 3 {
+                    self.close(&book);
+                }
+                return (book, known);
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -178,14 +228,12 @@ async fn keep(shared: Weak<Shared>, book: Weak<Book>) {
         // Whatever is changed from now on is another change.
         book.stale.store(false, Ordering::Release);
         let read = tokio::time::timeout(LIMIT, read(&shared, &book)).await;
-        let pause = match read {
-            Ok(Ok(())) => PACE,
-            Ok(Err(why)) => {
-                tracing::debug!(database = %book.key.0, user = %book.key.1, why, "catalog not read");
-                BACKOFF
-            }
-            Err(_) => BACKOFF,
-        };
+        let trouble = read.unwrap_or_else(|_| Err("it takes too long".into())).err();
+        let pause = if trouble.is_none() { PACE } else { BACKOFF };
+        if let Some(why) = &trouble {
+            tracing::debug!(database = %book.key.0, user = %book.key.1, why, "catalog not read");
+        }
+        *book.trouble.lock() = trouble;
         if pause == BACKOFF {
             book.known.store(Arc::default());
         }

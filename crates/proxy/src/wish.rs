@@ -1,13 +1,15 @@
 //! What the unit at the front wants, on a listener that may choose.
 
 use crate::checkout::Held;
-use crate::library::Known;
+use crate::library::{Book, Known};
 use crate::manner::Manner;
 use crate::session::Session;
-use crate::written::FLUSHED_AFTER;
+use crate::shared::Shared;
+use crate::terms::Terms;
+use crate::written::{FLUSHED_AFTER, Written};
 use pgherd_route::classify::tally::Tally;
 use pgherd_route::classify::{Context, classify};
-use pgherd_route::floor::{Consistency, Need};
+use pgherd_route::floor::{Consistency, Floors, Need};
 use pgherd_route::intent::{Class, Intent, Preference, Routing};
 use pgherd_route::rule::Rule;
 use pgherd_route::verdict::{self, Access, Verdict};
@@ -19,6 +21,7 @@ use pgherd_topology::snapshot::Snapshot;
 use pgherd_wire::backend::Status;
 use pgherd_wire::frontend::has_custom_types;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// Bytes of a unit that are waited for before it is given up to read it; then it goes to the primary.
 const MAX_SURVEYED: usize = 32 * 1024;
@@ -58,34 +61,15 @@ impl Session {
         let known = self.book.as_ref().and_then(|book| book.known());
         let nothing = Known::default();
         let known = known.as_ref().map_or(&nothing, |known| &***known);
-        let (manner, defaults) = (&self.manner, &known.defaults);
-        let is = |own: Option<bool>, default: Option<bool>| own.or(default) == Some(true);
-        let mut wish = Wish {
-            read_only: demand.read_only.unwrap_or(is(manner.read_only, defaults.read_only)),
-            lone: demand.lone,
-            serializable: demand.serializable.unwrap_or(is(manner.serializable, defaults.serializable)),
-            asynchronous: is(manner.asynchronous, defaults.asynchronous) || self.machine.spoke_of_commit(),
-            refused: self.wish.refused,
-            preference: manner.preference.or(self.terms.preference),
-            consistency: manner.consistency.unwrap_or(self.terms.consistency),
-            ..Wish::default()
-        };
+        let mut wish = Wish::before(demand, &self.manner, known, &self.terms);
+        wish.asynchronous |= self.machine.spoke_of_commit();
+        wish.refused = self.wish.refused;
         if self.terms.routing == Routing::Any && !wish.refused {
-            let context = Context {
-                standard_conforming_strings: manner.conforming.or(defaults.conforming).unwrap_or(true),
-                ascii_safe: manner.ascii_safe.or(defaults.ascii_safe).unwrap_or(true),
-                in_transaction: !demand.lone,
-                custom_parameters: false,
-                digest: &known.digest,
-            };
-            match self.read_unit(&context) {
+            match self.read_unit(&context(&self.manner, known, !demand.lone)) {
                 Some(verdict) => wish.heed(&verdict),
                 None => return false,
             }
-            let stays = wish.consistency == Consistency::Strong || self.machine.pin().is_some();
-            if manner.unclear || defaults.unclear || stays {
-                wish.class = Class::Write;
-            }
+            wish.stay_if(self.manner.unclear || known.defaults.unclear || self.machine.pin().is_some());
         }
         self.wish = wish;
         true
@@ -131,17 +115,7 @@ impl Session {
     }
 
     fn read_text(&self, text: &[u8], custom: bool, context: &Context<'_>) -> Verdict {
-        let mut verdict = classify(text, &Context { custom_parameters: custom, ..*context });
-        if verdict.class == verdict::Class::Read {
-            // What the machine would pin for, however wrongly, must not be done on a replica.
-            let pins = pgherd_session::effect::effects(text).is_some();
-            let burnt = self.book.as_ref().is_some_and(|book| book.has_burnt() && book.is_burnt(hash(text)));
-            if pins || burnt {
-                verdict.class = verdict::Class::Write;
-                verdict.rule = if burnt { Rule::Learned } else { Rule::Setting };
-            }
-        }
-        verdict
+        read_text(self.book.as_deref(), text, &Context { custom_parameters: custom, ..*context })
     }
 
     /// A prepared statement is classified once for each state of the catalog.
@@ -161,15 +135,7 @@ impl Session {
 
     /// The same as `route` asks for it.
     pub(crate) fn intent(&self) -> Intent {
-        let wish = &self.wish;
-        Intent {
-            routing: self.terms.routing,
-            preference: wish.preference,
-            class: if wish.refused { Class::Write } else { wish.class },
-            read_only: wish.read_only,
-            serializable: wish.serializable,
-            avoid: self.avoid,
-        }
+        Intent { avoid: self.avoid, ..self.wish.intent(self.terms.routing) }
     }
 
     /// What a replica must have for it.
@@ -178,15 +144,8 @@ impl Session {
             return Need::default();
         }
         self.wait_for_flush(snapshot);
-        let gauges = &self.shared.pools.common().gauges;
-        let mut others = None;
-        if self.wish.consistency == Consistency::Global {
-            let primary = snapshot.primary.map(|primary| (primary, gauges.of(primary)));
-            let primary = primary.as_ref().map(|(primary, gauge)| (*primary, &**gauge));
-            others = self.written.last(primary, self.shared.now());
-            self.wish.stale |= others.is_none();
-        }
-        self.floors.need(others, self.terms.monotonic, snapshot, gauges)
+        let written = &self.written;
+        need(&mut self.floors, &mut self.wish, || written.clone(), &self.terms, snapshot, &self.shared)
     }
 
     /// After a commit that may have been acknowledged before it was flushed, no position of the log covers it before a while has passed.
@@ -268,8 +227,42 @@ impl Session {
 }
 
 impl Wish {
+    /// What is assumed before a text was looked at.
+    pub(crate) fn before(demand: Demand, manner: &Manner, known: &Known, terms: &Terms) -> Wish {
+        let defaults = &known.defaults;
+        let is = |own: Option<bool>, default: Option<bool>| own.or(default) == Some(true);
+        Wish {
+            read_only: demand.read_only.unwrap_or(is(manner.read_only, defaults.read_only)),
+            lone: demand.lone,
+            serializable: demand.serializable.unwrap_or(is(manner.serializable, defaults.serializable)),
+            asynchronous: is(manner.asynchronous, defaults.asynchronous),
+            preference: manner.preference.or(terms.preference),
+            consistency: manner.consistency.unwrap_or(terms.consistency),
+            ..Wish::default()
+        }
+    }
+
+    /// It stays on the primary if the session must, or if it must see what anybody wrote.
+    pub(crate) fn stay_if(&mut self, must: bool) {
+        if must || self.consistency == Consistency::Strong {
+            self.class = Class::Write;
+        }
+    }
+
+    /// The same as `route` asks for it.
+    pub(crate) fn intent(&self, routing: Routing) -> Intent {
+        Intent {
+            routing,
+            preference: self.preference,
+            class: if self.refused { Class::Write } else { self.class },
+            read_only: self.read_only,
+            serializable: self.serializable,
+            avoid: None,
+        }
+    }
+
     /// What the unit's texts say goes before what was assumed.
-    fn heed(&mut self, verdict: &Verdict) {
+    pub(crate) fn heed(&mut self, verdict: &Verdict) {
         self.rule = Some(verdict.rule);
         self.asynchronous |= verdict.speaks_of_commit;
         self.preference = verdict.hint.preference.or(self.preference);
@@ -292,6 +285,53 @@ impl Wish {
             | verdict::Class::Error => Class::Write,
         };
     }
+}
+
+/// How a session's texts are to be read.
+pub(crate) fn context<'k>(manner: &Manner, known: &'k Known, in_transaction: bool) -> Context<'k> {
+    let defaults = &known.defaults;
+    Context {
+        standard_conforming_strings: manner.conforming.or(defaults.conforming).unwrap_or(true),
+        ascii_safe: manner.ascii_safe.or(defaults.ascii_safe).unwrap_or(true),
+        in_transaction,
+        custom_parameters: false,
+        digest: &known.digest,
+    }
+}
+
+/// The verdict on one text, and what else speaks against a replica.
+pub(crate) fn read_text(book: Option<&Book>, text: &[u8], context: &Context<'_>) -> Verdict {
+    let mut verdict = classify(text, context);
+    if verdict.class == verdict::Class::Read {
+        // What the machine would pin for, however wrongly, must not be done on a replica.
+        let pins = pgherd_session::effect::effects(text).is_some();
+        let burnt = book.is_some_and(|book| book.has_burnt() && book.is_burnt(hash(text)));
+        if pins || burnt {
+            verdict.class = verdict::Class::Write;
+            verdict.rule = if burnt { Rule::Learned } else { Rule::Setting };
+        }
+    }
+    verdict
+}
+
+/// What a replica must have for a wish, besides what these floors say.
+pub(crate) fn need(
+    floors: &mut Floors,
+    wish: &mut Wish,
+    written: impl FnOnce() -> Arc<Written>,
+    terms: &Terms,
+    snapshot: &Snapshot,
+    shared: &Shared,
+) -> Need {
+    let gauges = &shared.pools.common().gauges;
+    let mut others = None;
+    if wish.consistency == Consistency::Global {
+        let primary = snapshot.primary.map(|primary| (primary, gauges.of(primary)));
+        let primary = primary.as_ref().map(|(primary, gauge)| (*primary, &**gauge));
+        others = written().last(primary, shared.now());
+        wish.stale |= others.is_none();
+    }
+    floors.need(others, terms.monotonic, snapshot, gauges)
 }
 
 fn hash(text: &[u8]) -> u64 {

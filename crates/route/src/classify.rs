@@ -79,14 +79,10 @@ pub fn classify(text: &[u8], context: &Context<'_>) -> Verdict {
 /// Several texts that are one unit, such as the messages of a pipeline up to Sync: the worst decides.
 pub fn combine<'v>(verdicts: impl IntoIterator<Item = &'v Verdict>, context: &Context<'_>) -> Verdict {
     let mut tally = Tally::new(context.in_transaction);
-    let mut hint = None;
     for verdict in verdicts {
         tally.add(verdict);
-        hint.get_or_insert(verdict.hint);
     }
-    let mut all = tally.finish();
-    all.hint = hint.unwrap_or_default();
-    all
+    tally.finish()
 }
 
 /// What the text looks like is not all: a read stays one only if nothing else speaks against it.

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::digest::Row;
+use crate::floor::Consistency;
 use crate::verdict::{Control, Span, Subject};
 use proptest::prelude::*;
+use std::time::Duration;
 
 fn loaded() -> Digest {
     Digest::new(1, [Row { name: "ul", kind: "relation", reason: "unlogged" }])
@@ -195,6 +197,28 @@ fn the_worst_of_a_pipeline_decides() {
     ] {
         assert_eq!(all(texts).class, class, "{texts:?}");
     }
+}
+
+/// A unit is read through [`Tally`], of one text as of many: what a comment asks for must come through.
+#[test]
+fn a_unit_wants_what_its_texts_want() {
+    let digest = loaded();
+    let context = Context::new(&digest);
+    let hint = |texts: &[&str]| {
+        let mut tally = Tally::new(false);
+        texts.iter().for_each(|text| tally.add(&classify(text.as_bytes(), &context)));
+        tally.finish().hint
+    };
+    let wants = |preference, consistency| Hint { preference, consistency, max_staleness: None };
+    let (global, strong) = (Some(Consistency::Global), Some(Consistency::Strong));
+    let read = "/* pgherd: global, nearest */ SELECT 1";
+    assert_eq!(hint(&[read]), wants(Some(Preference::Nearest), global));
+    assert_eq!(hint(&["SELECT 1", read, "SELECT 2"]), wants(Some(Preference::Nearest), global));
+    let both = hint(&[read, "/* pgherd: primary, strong */ SELECT 1"]);
+    assert_eq!(both, wants(Some(Preference::Primary), strong));
+    let lasting = |text| hint(&["/* pgherd: max_staleness=5s */ SELECT 1", text]).max_staleness;
+    assert_eq!(lasting("SELECT 1"), Some(Duration::from_secs(5)));
+    assert_eq!(lasting("/* pgherd: max_staleness=1s */ SELECT 1"), Some(Duration::from_secs(1)));
 }
 
 #[test]

@@ -39,6 +39,22 @@ impl Hint {
             }
         }
     }
+
+    /// The wishes of two texts that are one unit: of two that contradict each other the careful one.
+    #[must_use]
+    pub fn and(self, other: Hint) -> Hint {
+        let primary = [self, other].iter().any(|hint| hint.preference == Some(Preference::Primary));
+        let shorter = |a: Duration| other.max_staleness.map_or(a, |b| a.min(b));
+        Hint {
+            preference: if primary {
+                Some(Preference::Primary)
+            } else {
+                self.preference.or(other.preference)
+            },
+            consistency: self.consistency.max(other.consistency),
+            max_staleness: self.max_staleness.map(shorter).or(other.max_staleness),
+        }
+    }
 }
 
 /// The inside of a comment.

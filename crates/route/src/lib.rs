@@ -11,6 +11,7 @@ pub mod builtin;
 pub mod choose;
 pub mod classify;
 pub mod digest;
+pub mod explain;
 pub mod floor;
 pub mod hint;
 pub mod intent;

@@ -1,6 +1,7 @@
 //! A look ahead into a replica's answer, while nothing of it was decided: will it be an error that the primary might not give?
 
 use crate::machine::{MAX_HELD, Machine};
+use crate::pending::Fate;
 use pgherd_wire::backend::{Fields, tag};
 use pgherd_wire::frame::{HEADER_LEN, header};
 
@@ -26,6 +27,9 @@ impl Machine {
     /// Looks at the undecided bytes of the server's answer to everything that is owed.
     pub fn outlook(&self, bytes: &[u8]) -> Outlook {
         let mut units = self.owed.iter().filter(|owed| owed.kind.ends_unit()).count();
+        // Before the client's own unit comes what we asked for.
+        let mut ours =
+            self.owed.iter().take_while(|o| o.fate == Fate::Swallow).filter(|o| o.kind.ends_unit()).count();
         let mut rows = false;
         let mut rest = bytes;
         while let Ok(Some(frame)) = header(rest) {
@@ -43,11 +47,12 @@ impl Machine {
                 tag::ERROR if frame.total > MAX_HELD => return Outlook::Answer,
                 tag::READY => {
                     units = units.saturating_sub(1);
+                    ours = ours.saturating_sub(1);
                     if units == 0 {
                         return Outlook::Answer;
                     }
                 }
-                tag::DATA_ROW | tag::COPY_DATA | tag::PORTAL_SUSPENDED => rows = true,
+                tag::DATA_ROW | tag::COPY_DATA | tag::PORTAL_SUSPENDED => rows |= ours == 0,
                 // Nobody waits for the end of a copy that the client itself must end.
                 tag::COPY_IN => return Outlook::Answer,
                 _ => {}
@@ -67,11 +72,29 @@ mod tests {
     use super::*;
     use crate::machine::Limits;
     use crate::params::Settings;
-    use crate::pending::{Fate, Kind, Owed};
+    use crate::pending::{Kind, Owed};
     use bytes::BytesMut;
     use pgherd_wire::backend::Status;
     use pgherd_wire::write::{self, Report, Severity};
     use std::sync::Arc;
+
+    /// Settings are carried to a server by `set_config`, whose rows are ours: the client's answer is still open then.
+    #[test]
+    fn our_own_rows_are_no_answer() {
+        let mut machine = machine(&[]);
+        machine.owed.push(Owed::new(Kind::Query, Fate::Swallow));
+        machine.owed.push(Owed::new(Kind::Query, Fate::Forward));
+        let row = |out: &mut BytesMut| write::frame(out, b'D', |out| out.extend_from_slice(b"\0\0"));
+        let ours = bytes(&[&row, &|out| write::command_complete(out, b"SELECT 1"), &|out| {
+            write::ready(out, Status::Idle);
+        }]);
+        for end in 0..=ours.len() {
+            assert_eq!(machine.outlook(&ours[..end]), Outlook::Open, "after {end} bytes");
+        }
+        let refused = [&ours[..], &error(Severity::Error, "42703")].concat();
+        assert_eq!(machine.outlook(&refused), Outlook::Refusal(*b"42703"));
+        assert_eq!(machine.outlook(&[&ours[..], &bytes(&[&row])].concat()), Outlook::Answer);
+    }
 
     fn machine(owed: &[Kind]) -> Machine {
         let limits = Limits { max_prepared_statements: 10, max_client_statements: 10, session_mode: false };

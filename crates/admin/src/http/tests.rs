@@ -1,6 +1,7 @@
 use super::*;
+use crate::explain::{Explanation, Verdict};
 use crate::guard::{MAX_CONNECTIONS, MAX_REQUEST_BYTES};
-use crate::source::{Change, Facts, Failover, Member, MemberRole, Read};
+use crate::source::{Change, Explaining, Facts, Failover, Member, MemberRole, Read};
 use pgherd_topology::lsn::{Lsn, Timeline};
 use pgherd_topology::node::{Address, Ineligible, Node, NodeId, Role, Tags};
 use std::net::SocketAddr;
@@ -51,6 +52,14 @@ impl Source for Fake {
             leader: leader.map(String::from),
         };
         vec![change(1, None, None), change(2, Some(UNIX_EPOCH), Some("pg1"))]
+    }
+    fn explain(&self, question: Question) -> Explaining {
+        let Some(database) = question.database else {
+            return Box::pin(std::future::ready(Err("no such database".into())));
+        };
+        let verdict = Verdict { class: "read", target: "replica", ..Verdict::default() };
+        let verdicts = vec![verdict; question.statements.len()];
+        Box::pin(std::future::ready(Ok(Explanation { database, verdicts, ..Explanation::default() })))
     }
 }
 
@@ -309,6 +318,38 @@ fn bad_requests_end_their_connection() {
         let ended = tokio::time::timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
         assert!(ended.is_ok(), "an endless header is read on");
         assert_eq!(ask(address, "GET", "/").await.0, 200);
+    });
+}
+
+#[test]
+fn an_explanation_is_asked_for_with_a_body() {
+    visited(whole_cluster(), async |address, _| {
+        let post = |kind: &str, body: &str| {
+            let length = body.len();
+            format!(
+                "POST /explain HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+            )
+        };
+        let good = r#"{"statements": ["SELECT 1", ""], "database": "app"}"#;
+        let (status, _, body) = exchange(address, &post("application/json; charset=utf-8", good)).await;
+        let document: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            (status, &document["database"], &document["shape"]),
+            (200, &"app".into(), &"pgherd.explain/1".into())
+        );
+        assert_eq!(document["verdicts"].as_array().map(Vec::len), Some(2));
+        let long = format!("{{\"statements\": [\"{}\"]}}", "x".repeat(MAX_BODY_BYTES));
+        for (kind, body, want) in [
+            ("application/json", "{", 400),
+            ("application/json", r#"{"statements": ["SELECT 1"]}"#, 400),
+            ("text/plain", good, 415),
+            ("application/json", long.as_str(), 413),
+        ] {
+            let (status, _, words) = exchange(address, &post(kind, body)).await;
+            assert_eq!(status, want, "{words}");
+        }
+        assert_eq!(ask(address, "GET", "/explain").await.0, 405);
+        assert_eq!(ask(address, "HEAD", "/explain").await.0, 503);
     });
 }
 

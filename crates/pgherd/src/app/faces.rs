@@ -1,7 +1,8 @@
 //! What the process shows over HTTP.
 
 use crate::app::House;
-use pgherd_admin::source::{Change, Facts, Failover, Member, MemberRole, Read, Source};
+use pgherd_admin::explain::Question;
+use pgherd_admin::source::{Change, Explaining, Facts, Failover, Member, MemberRole, Read, Source};
 use pgherd_controller::ledger::Line;
 use pgherd_controller::view::View;
 use pgherd_metrics::expose::{Kind as Shape, Sheet, label_text};
@@ -92,6 +93,10 @@ impl Source for Faces {
         clients(&mut sheet, &self.house);
         process(&mut sheet, &self.house);
         sheet.finish()
+    }
+
+    fn explain(&self, question: Question) -> Explaining {
+        Box::pin(super::explain::explain(self.house.clone(), question))
     }
 
     fn history(&self) -> Vec<Change> {

@@ -1,4 +1,4 @@
-//! The least of an HTTP/1.1 client (RFC 9112): one GET, one deadline, an answer of bounded size.
+//! The least of an HTTP/1.1 client (RFC 9112): one request, one deadline, an answer of bounded size.
 
 use crate::config::settings::front::HostPort;
 use std::io::{ErrorKind, Read, Write};
@@ -21,10 +21,28 @@ const MAX_HEAD: usize = 64 << 10;
 
 /// Gets `path`. The error is a sentence for people.
 pub fn get(address: &HostPort, path: &str, timeout: Duration) -> Result<Answer, String> {
+    ask(address, "GET", path, "\r\n", timeout)
+}
+
+/// Posts a JSON document to `path`. The error is a sentence for people.
+pub fn post(address: &HostPort, path: &str, json: &str, timeout: Duration) -> Result<Answer, String> {
+    let length = json.len();
+    let rest = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}");
+    ask(address, "POST", path, &rest, timeout)
+}
+
+/// `rest` is what follows the head's first lines.
+fn ask(
+    address: &HostPort,
+    method: &str,
+    path: &str,
+    rest: &str,
+    timeout: Duration,
+) -> Result<Answer, String> {
     let deadline = Instant::now() + timeout;
     let mut stream = connect(address, deadline)?;
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAccept: application/json\r\nConnection: close\r\n{rest}"
     );
     let lost = |why: std::io::Error| match why.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {

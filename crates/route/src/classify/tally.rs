@@ -31,6 +31,7 @@ impl Tally {
     /// The next statement, or the next text.
     pub fn add(&mut self, one: &Verdict) {
         let total = &mut self.total;
+        total.hint = total.hint.and(one.hint);
         if total.rule == Rule::Empty {
             (total.rule, total.at) = (one.rule, one.at);
         }
