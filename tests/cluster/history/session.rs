@@ -158,7 +158,7 @@ impl Session {
     async fn connect(&self) -> Result<Connection, Error> {
         // Both ways to ask are to be tried.
         let word = self.asks.map(Level::word);
-        let at_startup = self.number % 2 == 0;
+        let at_startup = self.number.is_multiple_of(2);
         let options = match word {
             Some(word) if at_startup => format!("-c pgherd.consistency={word}"),
             _ => String::new(),
