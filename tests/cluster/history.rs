@@ -79,6 +79,7 @@ fn start(
             ledger: Arc::clone(ledger),
             dice: Dice::of(seed, number as u64),
             until,
+            spare: None,
         };
         sessions.spawn(session.run());
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const SKIPPED: [&str; 6] = [".git", "target", "node_modules", ".venv", "__pycache__", "corpus"];
 
 /// What may stand beside the crates (design: nothing else without need).
-const TOP_LEVEL: [&str; 20] = [
+const TOP_LEVEL: [&str; 21] = [
     ".cargo",
     ".ci",
     ".config",
@@ -28,6 +28,7 @@ const TOP_LEVEL: [&str; 20] = [
     "config",
     "crates",
     "deny.toml",
+    "docs",
     "rustfmt.toml",
 ];
 

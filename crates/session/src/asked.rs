@@ -9,8 +9,9 @@ use crate::params::Value;
 use crate::survey::Part;
 use crate::tokens::Tokens;
 use pgherd_wire::frame::{HEADER_LEN, c_string};
-use pgherd_wire::frontend::tag;
-use pgherd_wire::write::Report;
+use pgherd_wire::frontend::{query_text, tag};
+use pgherd_wire::sqlstate::code;
+use pgherd_wire::write::{Report, Severity};
 
 /// A question to pgherd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,24 @@ impl Machine {
     /// An answer is lent.
     pub fn is_lent(&self) -> bool {
         self.lent.is_some()
+    }
+
+    /// The text of a statement of the client.
+    pub(crate) fn text_of(&self, name: &[u8]) -> Option<&[u8]> {
+        match self.names.get(name) {
+            Some(statement) => Some(statement.query()),
+            None if name.is_empty() => Some(query_text(&self.unnamed.rest)),
+            None => None,
+        }
+    }
+
+    /// Why a question is not answered, if `text` is one that nothing was lent for: only for the first unit on a server it was. What the server has under that name
+    /// otherwise is an old answer, or what the client has set itself.
+    pub(crate) fn refused_question(&self, text: &[u8]) -> Option<Report> {
+        let asked = asked(text).filter(|_| self.lent.is_none() || self.turns.units > 0)?;
+        let message = format!("\"{}\" can be asked for only at the beginning of a transaction", asked.name());
+        let report = Report::new(Severity::Error, code::NOT_IN_PREREQUISITE_STATE, message);
+        Some(report.hint("Ask when no transaction is open and nothing keeps the session's server."))
     }
 
     /// Nothing is lent any more; what the client itself has set meanwhile stays.

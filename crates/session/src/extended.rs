@@ -258,6 +258,12 @@ impl Machine {
             self.owe(Kind::Bind);
             return Verdict::Pass;
         };
+        if self.watch.asked
+            && let Some(text) = self.text_of(names.statement)
+            && let Some(report) = self.refused_question(text)
+        {
+            return self.refuse(Kind::Bind, report, up);
+        }
         if names.statement.is_empty() {
             let ending = ending(query_text(&self.unnamed.rest), true);
             self.bound_closes = ending != Ending::No && closes_block(query_text(&self.unnamed.rest));

@@ -36,7 +36,7 @@ impl Machine {
             return Verdict::Stop(Halt::Server(self.demand(known)));
         }
         let effects = if whole { effects(text) } else { effects_of_cut(text) };
-        let refused = self.refused_setting(effects.as_ref());
+        let refused = self.refused_setting(effects.as_ref()).or_else(|| self.refused_question(text));
         let effects = effects.filter(|_| refused.is_none());
         if let Some(pin) = effects.as_ref().and_then(|effects| effects.pin) {
             self.pin_for(pin);

@@ -28,7 +28,9 @@ pub mod code {
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
     /// query_canceled.
     pub const QUERY_CANCELED: &str = "57014";
-    /// A setting cannot have this value.
+    /// object_not_in_prerequisite_state.
+    pub const NOT_IN_PREREQUISITE_STATE: &str = "55000";
+    /// invalid_parameter_value.
     pub const INVALID_PARAMETER_VALUE: &str = "22023";
     /// admin_shutdown.
     pub const ADMIN_SHUTDOWN: &str = "57P01";

@@ -83,6 +83,13 @@ impl Default for Memory {
     }
 }
 
+impl Memory {
+    /// What was written still counts, what was only read does not.
+    pub(crate) fn forget_reads(&mut self) {
+        self.saw.clone_from(&self.wrote);
+    }
+}
+
 /// What was acknowledged when a read began.
 pub(crate) struct Before(Vec<i64>);
 

@@ -41,7 +41,7 @@ enum Protocol {
     Prepared,
 }
 
-struct Connection {
+pub(crate) struct Connection {
     client: Client,
     prepared: HashMap<&'static str, Statement>,
 }
@@ -93,6 +93,27 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// What another session must be given so that it reads nothing older than what this one wrote.
+    async fn token(&self, protocol: Protocol) -> Result<String, Error> {
+        const SHOW: &str = "SHOW pgherd.causal_token";
+        let rows = match protocol {
+            Protocol::Simple => {
+                let answer = self.client.simple_query(SHOW).await?;
+                let row = answer.iter().find_map(|message| match message {
+                    SimpleQueryMessage::Row(row) => row.get(0),
+                    _ => None,
+                });
+                return Ok(row.unwrap().to_owned());
+            }
+            Protocol::Unnamed => self.client.query_typed(SHOW, &[]).await?,
+            Protocol::Prepared => self.client.query(SHOW, &[]).await?,
+        };
+        assert_eq!((rows.len(), rows[0].columns()[0].name()), (1, "pgherd.causal_token"));
+        Ok(rows[0].get(0))
+    }
+}
+
 /// One session of a run, over all its connections.
 pub(crate) struct Session {
     pub(crate) number: usize,
@@ -106,6 +127,8 @@ pub(crate) struct Session {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) dice: Dice,
     pub(crate) until: Instant,
+    /// Its other connection.
+    pub(crate) spare: Option<Connection>,
 }
 
 impl Session {
@@ -157,7 +180,8 @@ impl Session {
         let (name, done) = match what {
             0..=19 => ("write", self.write(connection, memory, protocol, which).await),
             20..=24 => ("block", self.block(connection, memory, protocol).await),
-            25..=39 => ("read block", self.read_block(connection, memory, protocol).await),
+            25..=26 => ("hand over", self.hand_over(connection, memory, protocol).await),
+            27..=39 => ("read block", self.read_block(connection, memory, protocol).await),
             _ => ("read", self.read(connection, memory, protocol, which).await),
         };
         if let Err(error) = done {
@@ -189,6 +213,24 @@ impl Session {
         };
         let rows = connection.ask(protocol, text, values).await?;
         self.ledger.acknowledge(memory, slot, rows[0].1);
+        Ok(())
+    }
+
+    /// Goes on over its other connection, which is given a token.
+    async fn hand_over(
+        &mut self,
+        connection: &mut Connection,
+        memory: &mut Memory,
+        protocol: Protocol,
+    ) -> Result<(), Error> {
+        let token = connection.token(protocol).await?;
+        let next = match self.spare.take() {
+            Some(spare) if !spare.client.is_closed() => spare,
+            _ => self.connect().await?,
+        };
+        next.client.batch_execute(&format!("SET pgherd.causal_token = '{token}'")).await?;
+        self.spare = Some(std::mem::replace(connection, next));
+        memory.forget_reads();
         Ok(())
     }
 

@@ -45,6 +45,37 @@ fn a_token_carries_what_was_written_to_another_session() {
 }
 
 #[test]
+fn an_old_token_is_never_given() {
+    run(async {
+        let stage = stage(Consistency::ReadAfterWrite, 2);
+        let mut client = enter(&stage).await;
+        client.send(&[parse("s", "show pgherd.causal_token"), sync()].concat()).await;
+        client.answer().await;
+        let execute = [bind("", "s", &[]), execute(""), sync()].concat();
+        // What was not found to be a read counts as a write.
+        stage.look(&[5, 5]);
+        client.ask("begin").await;
+        assert_eq!(client.value("show pgherd.causal_token").await, "1/0/5");
+        client.ask("insert").await;
+        assert_eq!(client.ask("show pgherd.causal_token").await, ["E:55000", "Z:E"]);
+        client.ask("rollback").await;
+        client.ask("begin").await;
+        client.ask("insert").await;
+        client.send(&execute).await;
+        assert_eq!(client.answer().await, ["E:55000", "Z:E"]);
+        client.ask("rollback").await;
+        stage.look(&[20, 20]);
+        client.send(&execute).await;
+        assert_eq!(client.answer().await, ["2", "D:1/0/14", "C:SHOW", "Z:I"]);
+        client.send(&[query("insert"), query("show pgherd.why")].concat()).await;
+        assert_eq!(client.answer().await, ["C:INSERT 0 1", "Z:I"]);
+        client.answer().await;
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
 fn a_session_is_told_why() {
     run(async {
         let stage = stage(Consistency::Eventual, 2);
