@@ -7,7 +7,7 @@ use crate::verdict::Class;
 use pgherd_sql::name::Name;
 use pgherd_sql::token::Kind;
 
-/// EXPLAIN [ANALYZE] [VERBOSE] statement, or EXPLAIN (options) statement.
+/// `EXPLAIN [ANALYZE] [VERBOSE] statement`, or `EXPLAIN (options) statement`.
 pub(super) fn explain(walk: &mut Walk<'_>, at: usize) {
     walk.lexer.next();
     let mut analyze = false;
