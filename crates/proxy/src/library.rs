@@ -54,6 +54,8 @@ pub struct Known {
     pub digest: Digest,
     /// What sessions of the user begin with.
     pub(crate) defaults: Manner,
+    /// How often the catalog had been changed when this was begun to be read.
+    torn: u64,
 }
 
 /// Database and user.
@@ -64,8 +66,8 @@ type Title = (Arc<str>, Arc<str>);
 pub struct Book {
     key: Title,
     known: ArcSwap<Known>,
-    /// Somebody changed the catalog since it was read.
-    stale: AtomicBool,
+    /// How often somebody was seen to change the catalog.
+    torn: AtomicU64,
     call: Notify,
     /// Hashes of texts that a replica refused.
     burnt: Mutex<Vec<u64>>,
@@ -77,9 +79,23 @@ pub struct Book {
 }
 
 impl Book {
-    /// What is known now; nothing while the catalog is being read again.
+    fn new(key: Title, now: u64) -> Book {
+        Book {
+            key,
+            known: ArcSwap::default(),
+            torn: AtomicU64::new(0),
+            call: Notify::new(),
+            burnt: Mutex::default(),
+            any_burnt: AtomicBool::new(false),
+            trouble: Mutex::default(),
+            used: AtomicU64::new(now),
+        }
+    }
+
+    /// What is known now; nothing from a change of the catalog until it was read after it.
     pub fn known(&self) -> Option<Guard<Arc<Known>>> {
-        (!self.stale.load(Ordering::Acquire)).then(|| self.known.load())
+        let known = self.known.load();
+        (known.torn == self.torn.load(Ordering::SeqCst)).then_some(known)
     }
 
     /// The same for people, who may see what is about to be replaced.
@@ -99,9 +115,8 @@ impl Book {
 
     /// The catalog was changed: what is known counts for nothing until it is read again.
     pub(crate) fn tear(&self) {
-        if !self.stale.swap(true, Ordering::AcqRel) {
-            self.call.notify_one();
-        }
+        self.torn.fetch_add(1, Ordering::SeqCst);
+        self.call.notify_one();
     }
 
     /// A replica refused this text although it was thought to be a read. It is not tried there again before the catalog was read once more, and may say why.
@@ -147,19 +162,14 @@ impl Library {
             return book.clone();
         }
         if books.len() >= MAX_BOOKS {
-            // Whoever uses them keeps them; they are only not found any more.
-            books.clear();
+            // Those that nobody uses.
+            books.retain(|_, book| Arc::strong_count(book) > 2);
         }
-        let book = Arc::new(Book {
-            key: key.clone(),
-            known: ArcSwap::default(),
-            stale: AtomicBool::new(false),
-            call: Notify::new(),
-            burnt: Mutex::default(),
-            any_burnt: AtomicBool::new(false),
-            trouble: Mutex::default(),
-            used: AtomicU64::new(now),
-        });
+        let book = Arc::new(Book::new(key.clone(), now));
+        if books.len() >= MAX_BOOKS {
+            // Nothing is known of one database too many, and nothing of it leaves the primary.
+            return book;
+        }
         books.insert(key, book.clone());
         tokio::spawn(keep(Arc::downgrade(shared), Arc::downgrade(&book)));
         book
@@ -225,9 +235,10 @@ async fn keep(shared: Weak<Shared>, book: Weak<Book>) {
         if Arc::strong_count(&book) <= 2 && Duration::from_millis(idle) > UNUSED {
             return shared.library.close(&book);
         }
+        let begun = tokio::time::Instant::now();
         // Whatever is changed from now on is another change.
-        book.stale.store(false, Ordering::Release);
-        let read = tokio::time::timeout(LIMIT, read(&shared, &book)).await;
+        let torn = book.torn.load(Ordering::SeqCst);
+        let read = tokio::time::timeout(LIMIT, read(&shared, &book, torn)).await;
         let trouble = read.unwrap_or_else(|_| Err("it takes too long".into())).err();
         let pause = if trouble.is_none() { PACE } else { BACKOFF };
         if let Some(why) = &trouble {
@@ -235,20 +246,22 @@ async fn keep(shared: Weak<Shared>, book: Weak<Book>) {
         }
         *book.trouble.lock() = trouble;
         if pause == BACKOFF {
-            book.known.store(Arc::default());
+            book.known.store(Arc::new(Known { torn, ..Known::default() }));
         }
+        // A large catalog that is changed all the time must not be read all the time.
+        let least = LEAST.max(begun.elapsed() * 10);
         drop(shared);
         // Cancel safe: a call that is not heard now is heard the next time.
         let called = async {
             book.call.notified().await;
         };
-        let _ = tokio::time::timeout(pause.saturating_sub(LEAST), called).await;
+        let _ = tokio::time::timeout(pause.saturating_sub(least), called).await;
         drop(book);
-        tokio::time::sleep(LEAST).await;
+        tokio::time::sleep(least).await;
     }
 }
 
-async fn read(shared: &Shared, book: &Book) -> Result<(), String> {
+async fn read(shared: &Shared, book: &Book, torn: u64) -> Result<(), String> {
     let snapshot = shared.cell.load_full();
     // The primary has the newest catalog; a replica's is better than none.
     let node = snapshot.primary.or_else(|| snapshot.eligible_replicas().next().map(|node| node.id));
@@ -270,7 +283,7 @@ async fn read(shared: &Shared, book: &Book) -> Result<(), String> {
     if let Some(why) = digest.splitting_off() {
         tracing::warn!(database = %book.key.0, why, "reads of this database stay on the primary");
     }
-    book.known.store(Arc::new(Known { digest, defaults: defaults_of(&defaults) }));
+    book.known.store(Arc::new(Known { digest, defaults: defaults_of(&defaults), torn }));
     let mut burnt = book.burnt.lock();
     burnt.clear();
     book.any_burnt.store(false, Ordering::Release);
@@ -298,4 +311,25 @@ fn defaults_of(found: &[Row]) -> Manner {
         _ => None,
     });
     Manner::read(&Settings::from_startup(pairs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_a_change_counts_for_nothing() {
+        let book = Book::new(("app".into(), "alice".into()), 0);
+        let read = |torn| book.known.store(Arc::new(Known { torn, ..Known::default() }));
+        let begun = book.torn.load(Ordering::SeqCst);
+        read(begun);
+        assert!(book.known().is_some());
+        book.tear();
+        assert!(book.known().is_none());
+        // A reading that was under way when it was changed may have missed it.
+        read(begun);
+        assert!(book.known().is_none());
+        read(book.torn.load(Ordering::SeqCst));
+        assert!(book.known().is_some());
+    }
 }

@@ -45,6 +45,9 @@ impl Session {
                 return Poll::Ready(Fate::Free);
             }
             self.note_early_writes(held);
+            if self.machine.is_between_transactions() {
+                self.note_definitions();
+            }
             if let Some(end) = self.poll_say(cx) {
                 return Poll::Ready(Fate::Over(end));
             }
@@ -241,6 +244,11 @@ impl Session {
             return Err(End::Told(report));
         }
         let stake = self.machine.stake();
+        self.note_definitions();
+        if stake == Stake::Unknown && !harmless {
+            // What is in doubt may have happened.
+            self.shared.library.tear(&self.terms.database);
+        }
         let desk = match self.desk.as_mut() {
             Some(desk) => desk,
             None => return Err(End::Told(answer::lost(stake, &name, words.as_deref()))),

@@ -194,9 +194,7 @@ impl Session {
         self.forget_request();
         self.note_floors(held.node, held.replica);
         self.card().set_pin(None);
-        if self.machine.take_defined() {
-            self.shared.library.tear(&self.terms.database);
-        }
+        self.note_definitions();
         if let Some(desk) = self.desk.as_mut() {
             desk.up.forget_kept();
         }
@@ -230,6 +228,7 @@ impl Session {
         let heard_all = desk.is_none_or(|desk| desk.down.undecided() == 0);
         let cancelled = self.card().let_go();
         self.note_floors(held.node, held.replica);
+        self.note_definitions();
         let (mut server, pool) = held.give();
         if between && sent_all && heard_all && !cancelled {
             server.baggage.0 = self.machine.detach();

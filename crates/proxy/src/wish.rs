@@ -215,6 +215,13 @@ impl Session {
         }
     }
 
+    /// What this session has changed in the catalog counts for everybody's statements; to be called before the client hears of it.
+    pub(crate) fn note_definitions(&mut self) {
+        if self.machine.take_defined() {
+            self.shared.library.tear(&self.terms.database);
+        }
+    }
+
     /// A replica refused the unit at the front: its texts are not tried on one again.
     pub(crate) fn burn(&self) {
         let (Some(book), Some(desk)) = (&self.book, &self.desk) else { return };

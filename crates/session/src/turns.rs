@@ -35,12 +35,12 @@ fn speaks_of_commit(text: &[u8]) -> bool {
     })
 }
 
-/// A command with this tag changes the catalog, or may.
+/// A command with this tag puts something into the catalog that a statement could lead to, or may. What is taken out can lead nowhere.
 pub(crate) fn defines(tag: &[u8]) -> bool {
     match tag.first() {
-        Some(b'C') => tag.starts_with(b"CREATE ") || tag == b"CALL" || tag == b"COMMENT",
+        Some(b'C') => tag.starts_with(b"CREATE ") || tag == b"CALL",
         Some(b'A') => tag.starts_with(b"ALTER "),
-        Some(b'D') => tag.starts_with(b"DROP ") || tag == b"DO",
+        Some(b'D') => tag == b"DO",
         Some(b'I') => tag == b"IMPORT FOREIGN SCHEMA",
         _ => false,
     }
