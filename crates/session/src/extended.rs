@@ -290,7 +290,7 @@ impl Machine {
         self.ensure(&statement, up);
         let rest = frame.total - HEADER_LEN - names.len;
         up.compose(|out| write::bind_front(out, names.portal, &statement.name, rest));
-        self.owe(Kind::Bind);
+        self.owe(Kind::Bind).uses = Some(statement);
         Verdict::Replaced(HEADER_LEN + names.len)
     }
 
@@ -329,7 +329,7 @@ impl Machine {
                 };
                 self.ensure(&statement, up);
                 up.compose(|out| write::describe_statement(out, &statement.name));
-                self.owe(Kind::DescribeStatement);
+                self.owe(Kind::DescribeStatement).uses = Some(statement);
                 Verdict::Skip
             }
             Some(Target::Portal(_)) | None => {

@@ -92,6 +92,8 @@ pub struct Owed {
     pub learned: Option<Arc<Statement>>,
     /// How to undo it.
     pub undo: Undo,
+    /// Statement that this Bind or Describe names.
+    pub uses: Option<Arc<Statement>>,
     /// CopyDone and CopyFail that were sent after this request and before the next.
     pub copy_ends: u32,
     /// What the request does to the session, confirmed by command tags.
@@ -110,6 +112,7 @@ impl Owed {
             fate,
             learned: None,
             undo: Undo::Nothing,
+            uses: None,
             copy_ends: 0,
             effects: None,
             closes: false,

@@ -86,6 +86,20 @@ impl Texts {
         known.insert(rest, Arc::downgrade(&statement));
         statement
     }
+
+    /// The same for all texts: tables or types were made, changed or dropped.
+    pub fn retire_all(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What servers made of this text is out of date: who prepares it from now on gets a new statement, on every server. Who has the old one keeps it, as each
+    /// session would that prepared it directly.
+    pub fn retire(&self, statement: &Arc<Statement>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&statement.rest).is_some_and(|current| std::ptr::eq(current.as_ptr(), &**statement)) {
+            known.remove(&statement.rest);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +115,17 @@ mod tests {
         assert_eq!((&*a.name, a.query()), (&b"pgherd_1"[..], &b"select 1"[..]));
         drop((a, b));
         assert_eq!(texts.intern(b"select 1\0\0\0").id, 2);
+    }
+
+    #[test]
+    fn a_retired_statement_is_replaced_once() {
+        let texts = Texts::default();
+        let old = texts.intern(b"select 1\0\0\0");
+        texts.retire(&old);
+        let new = texts.intern(b"select 1\0\0\0");
+        assert_eq!((old.id, new.id), (1, 2));
+        texts.retire(&old);
+        assert!(Arc::ptr_eq(&texts.intern(b"select 1\0\0\0"), &new));
     }
 
     #[test]

@@ -176,6 +176,9 @@ impl Machine {
                 false => server.failed(statement.id),
             }
         }
+        if let Some(statement) = head.uses.take().filter(|_| is_outdated(body)) {
+            self.texts.retire(&statement);
+        }
         let (kind, fate, undo) = (head.kind, head.fate, std::mem::take(&mut head.undo));
         if kind.ends_unit() {
             head.effects = None;
@@ -264,6 +267,10 @@ impl Machine {
         }
         if self.status == Status::Idle {
             (self.before, self.touched) = (None, false);
+            if std::mem::take(&mut self.redefined) {
+                // What others prepared before they could see the change, and what was prepared here if it was rolled back.
+                self.texts.retire_all();
+            }
         }
         (self.rolled_back, self.mixed, self.failed) = (false, false, false);
     }
@@ -279,6 +286,11 @@ impl Machine {
             }
             b"SET" | b"RESET" | b"DISCARD ALL" | b"DEALLOCATE" | b"DEALLOCATE ALL" => {
                 self.confirm_effect(tag)
+            }
+            b"COMMIT PREPARED" => self.texts.retire_all(),
+            _ if is_definition(tag) => {
+                self.texts.retire_all();
+                self.redefined = true;
             }
             b"LISTEN" | b"LOAD" | b"PREPARE" | b"DECLARE CURSOR" | b"DO" => self.confirm_effect(tag),
             _ => {}
@@ -325,6 +337,19 @@ impl Machine {
 
 fn delivery_is_ours(delivery: &Delivery) -> bool {
     matches!(delivery, Delivery::Pass)
+}
+
+/// After such a command a text may mean something else than before.
+fn is_definition(tag: &[u8]) -> bool {
+    let first = tag.split(|b| *b == b' ').next();
+    matches!(first, Some(b"CREATE" | b"ALTER" | b"DROP"))
+}
+
+/// A Bind or Describe that fails so may owe it to what the server remembers of the statement: the tables and types it was made for changed (a result type that
+/// must not, a type that is gone). Were the same text prepared again it might work.
+fn is_outdated(body: &[u8]) -> bool {
+    let class = Fields::view(body).sqlstate().and_then(|code| code.get(..2));
+    matches!(class, Some(b"0A" | b"42" | b"XX"))
 }
 
 /// How many bytes of a server's message must be there before it can be decided.
