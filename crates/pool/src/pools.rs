@@ -126,6 +126,15 @@ impl<B: Baggage> Pools<B> {
         }
     }
 
+    /// Closes all idle connections to this database.
+    pub fn vacate(&self, database: &str) {
+        for pool in self.all() {
+            if *pool.key.database == *database {
+                pool.drop_idle(|_| true);
+            }
+        }
+    }
+
     /// Makes room for a pool that may not connect because its node's (or the overall) limit is used up by others: closes the idle connection that was not used for the longest time.
     pub(crate) fn evict_for(&self, starved: &Pool<B>) {
         let pools = self.all();

@@ -117,6 +117,11 @@ impl Cards {
         inner.slots.len() - inner.free.len()
     }
 
+    /// Somebody is connected to this database.
+    pub fn has_database(&self, database: &str) -> bool {
+        self.inner.lock().databases.contains_key(database)
+    }
+
     /// Nobody comes in any more.
     pub fn close(&self) {
         self.inner.lock().closing = true;

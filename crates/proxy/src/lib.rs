@@ -23,6 +23,7 @@ pub mod shared;
 pub mod sweep;
 pub mod tell;
 pub mod terms;
+pub mod vacate;
 pub mod wait;
 pub mod welcome;
 pub mod wish;

@@ -118,6 +118,9 @@ impl Session {
             _ => HEADER_LEN,
         };
         self.crowded = halt == Halt::Full;
+        if let Some(database) = self.machine.take_vacated() {
+            self.shared.vacate(&database);
+        }
         Ok(halt)
     }
 

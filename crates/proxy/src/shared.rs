@@ -4,6 +4,7 @@ use crate::cards::Cards;
 use crate::desk::Desks;
 use crate::library::Library;
 use crate::terms::Steward;
+use crate::vacate::Vacating;
 use crate::written::Written;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -141,6 +142,7 @@ pub struct Shared {
     /// What is known of the databases' catalogs.
     pub library: Library,
     written: Mutex<HashMap<Arc<str>, Arc<Written>>>,
+    pub(crate) vacating: Mutex<Vec<Vacating>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -168,6 +170,7 @@ impl Shared {
             welcomes: Mutex::default(),
             library: Library::default(),
             written: Mutex::default(),
+            vacating: Mutex::default(),
         })
     }
 

@@ -35,6 +35,7 @@ pub async fn run(shared: Arc<Shared>) {
                 count += 1;
                 if count.is_multiple_of(TICKS) {
                     shared.cards.each(|card| check(card, now));
+                    shared.go_on_vacating();
                 }
             }
         }

@@ -3,6 +3,7 @@
 use crate::datestyle;
 use crate::pin::Pin;
 use crate::tokens::{Token, Tokens};
+use crate::vacate::{speaks_of_databases, vacated};
 use std::collections::VecDeque;
 
 /// One change of session state, in the order in which the commands stand in the text.
@@ -29,6 +30,8 @@ pub struct Effects {
     pub list: VecDeque<Effect>,
     /// The server must be kept from now on, whatever the answer.
     pub pin: Option<Pin>,
+    /// Nobody may be connected to this database when the server gets there.
+    pub vacates: Option<Box<[u8]>>,
 }
 
 impl Effects {
@@ -66,16 +69,17 @@ fn read(text: &[u8]) -> Option<Effects> {
     let several = memchr::memchr(b';', text)
         .is_some_and(|at| !text[at..].iter().all(|b| *b == b';' || b.is_ascii_whitespace()));
     let suspicious = suspicion(text);
-    if !several && suspicious.is_none() && !speaks_of_session(first) {
+    if !several && suspicious.is_none() && !speaks_of_session(first) && !speaks_of_databases(first) {
         return None;
     }
-    let mut effects = Effects { list: VecDeque::new(), pin: suspicious };
+    let mut effects = Effects { list: VecDeque::new(), pin: suspicious, vacates: None };
     let mut tokens = Tokens::new(text);
     loop {
         match tokens.next() {
             None | Some(Token::Opaque) => break,
             Some(token) if token.is_byte(b';') => {}
             Some(first) => {
+                effects.vacates = vacated(first, tokens).or(effects.vacates);
                 effects.list.extend(command(first, &mut tokens));
                 if !skip_statement(&mut tokens) {
                     break;
@@ -83,7 +87,7 @@ fn read(text: &[u8]) -> Option<Effects> {
             }
         }
     }
-    (effects.pin.is_some() || !effects.list.is_empty()).then_some(effects)
+    (effects.pin.is_some() || effects.vacates.is_some() || !effects.list.is_empty()).then_some(effects)
 }
 
 /// True for the first words of commands that may change session state.

@@ -132,8 +132,8 @@ impl Machine {
         if let Some(report) = self.refused_setting(effects.as_deref()) {
             return self.refuse(Kind::Parse, report, up);
         }
-        if let Some(pin) = effects.as_ref().and_then(|effects| effects.pin) {
-            self.pin_for(pin);
+        if let Some(effects) = &effects {
+            self.heed(effects);
         }
         if view.name.is_empty() {
             let serial = self.unnamed.replace(view.rest);

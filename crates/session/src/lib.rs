@@ -34,3 +34,4 @@ pub mod tokens;
 pub mod turns;
 pub mod undo;
 pub mod unnamed;
+pub mod vacate;

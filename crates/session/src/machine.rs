@@ -107,6 +107,7 @@ pub struct Machine {
     /// A command of this transaction may have changed settings, so ParameterStatus is no surprise.
     pub(crate) touched: bool,
     pub(crate) pin: Option<Pin>,
+    pub(crate) vacates: Option<Box<[u8]>>,
     pub(crate) redefined: bool,
     /// A request in flight may have committed something by the time its server is lost.
     pub(crate) uncertain: bool,
@@ -135,6 +136,7 @@ impl Machine {
         Machine {
             id,
             pin: limits.session_mode.then_some(Pin::SessionMode),
+            vacates: None,
             redefined: false,
             limits,
             texts,

@@ -38,8 +38,8 @@ impl Machine {
         let effects = if whole { effects(text) } else { effects_of_cut(text) };
         let refused = self.refused_setting(effects.as_ref()).or_else(|| self.refused_question(text));
         let effects = effects.filter(|_| refused.is_none());
-        if let Some(pin) = effects.as_ref().and_then(|effects| effects.pin) {
-            self.pin_for(pin);
+        if let Some(effects) = &effects {
+            self.heed(effects);
         }
         self.note_text(text);
         let forget = self.meets_others_values() && asks_for_last_value(text);

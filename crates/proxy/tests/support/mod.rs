@@ -283,19 +283,22 @@ impl Stage {
         self.sweep.abort();
     }
 
-    /// The future of one session.
+    /// The future of one session. The setting `database` is its database instead.
     pub fn session(
         &self,
         user: &str,
         settings: &[(&str, &str)],
         transport: Transport,
     ) -> impl Future<Output = ()> + Send + 'static {
+        let database =
+            settings.iter().find(|(name, _)| *name == "database").map_or("app", |(_, value)| value);
+        let others = settings.iter().filter(|(name, _)| *name != "database");
         let admitted = Admitted {
             transport,
             peer: Peer::Unix(None),
             user: user.into(),
-            database: "app".into(),
-            settings: settings.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(),
+            database: database.into(),
+            settings: others.map(|(n, v)| ((*n).into(), (*v).into())).collect(),
             replication: None,
             protocol: Protocol::V3_0,
             secret: ClientSecret::None,
