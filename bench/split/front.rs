@@ -7,7 +7,7 @@ use pgherd_bench::scratch::Scratch;
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -108,12 +108,15 @@ fn family(root: u32) -> Vec<u32> {
     let mut found = vec![root];
     let mut at = 0;
     while at < found.len() {
-        let children = format!("/proc/{0}/task/{0}/children", found[at]);
-        let text = std::fs::read_to_string(PathBuf::from(children)).unwrap_or_default();
         let is_ours = |pid: &u32| {
             std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "pgherd")
         };
-        found.extend(text.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(is_ours));
+        // Any of its threads may have started it.
+        let threads = std::fs::read_dir(format!("/proc/{}/task", found[at])).into_iter().flatten().flatten();
+        let children = threads.map(|thread| std::fs::read_to_string(thread.path().join("children")));
+        for text in children.map(Result::unwrap_or_default) {
+            found.extend(text.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(is_ours));
+        }
         at += 1;
     }
     found
