@@ -7,7 +7,7 @@ use crate::session::{End, Session};
 use crate::shared::Carried;
 use pgherd_pool::pool::{Key, Pool};
 use pgherd_pool::server::Server;
-use pgherd_route::choose::{Decision, Reason, choose};
+use pgherd_route::choose::{Decision, Reason, Want, choose};
 use pgherd_route::floor::Proof;
 use pgherd_route::intent::Routing;
 use pgherd_topology::node::NodeId;
@@ -133,11 +133,19 @@ impl Session {
         let gauges = &self.shared.pools.common().gauges;
         let stale = self.wish.stale;
         let fresh = |node| !stale && need.admits(node, gauges).is_some();
-        match choose(&snapshot, &intent, &self.shared.policy.load(), self.random, fresh) {
+        let decision = choose(&snapshot, &intent, &self.shared.policy.load(), self.random, fresh);
+        if matches!(decision, Decision::Node { reason: Reason::NotFresh, .. } | Decision::Wait(Want::Fresh)) {
+            self.floors.want(gauges);
+        }
+        match decision {
             Decision::Node { node, reason, read_only } => {
                 let replica = snapshot.primary != Some(node);
-                let proof =
-                    if replica { need.admits(node, gauges).unwrap_or_default() } else { Proof::default() };
+                let proof = if replica { need.admits(node, gauges) } else { Some(Proof::default()) };
+                let Some(proof) = proof else {
+                    // What was known of it a moment ago is void.
+                    self.wish.stale = true;
+                    return self.way();
+                };
                 let reason = if self.wish.refused { Reason::Rerun } else { reason };
                 Ok(Way { node, reason, read_only, replica, proof })
             }

@@ -130,13 +130,14 @@ impl Floors {
     ) -> Need {
         let own = self.position(snapshot, gauges);
         let theirs = others.map_or(Requirement::Nothing, |(node, moment)| {
-            resolve(&mut Mark::Moment(node, moment), snapshot, gauges)
+            resolve(&mut Mark::Moment(node, moment), snapshot, gauges, true)
         });
         let writes = own.and(theirs);
         if !monotonic {
             return Need { writes, ..Need::default() };
         }
-        let reads = resolve(&mut self.read, snapshot, gauges);
+        // Where it was read from last it can be read from again: nobody need look for that.
+        let reads = resolve(&mut self.read, snapshot, gauges, false);
         let last = match self.read {
             Mark::Moment(node, moment) => Some((node, moment)),
             Mark::None | Mark::Known(..) => None,
@@ -146,8 +147,15 @@ impl Floors {
 
     /// The position a token made now must carry, when it is known: on the snapshot's timeline.
     pub fn position(&mut self, snapshot: &Snapshot, gauges: &Gauges) -> Requirement {
-        let wrote = resolve(&mut self.write, snapshot, gauges);
-        wrote.and(resolve(&mut self.token, snapshot, gauges))
+        let wrote = resolve(&mut self.write, snapshot, gauges, true);
+        wrote.and(resolve(&mut self.token, snapshot, gauges, true))
+    }
+
+    /// No replica was fresh enough: what was seen is to be looked up, so that another may do the next time.
+    pub fn want(&self, gauges: &Gauges) {
+        if let Mark::Moment(node, _) = self.read {
+            gauges.of(node).want();
+        }
     }
 }
 
@@ -167,10 +175,17 @@ impl Need {
         self.writes == Requirement::Nothing && self.reads == Requirement::Nothing
     }
 
-    /// Is this replica known to be fresh enough? If not, it is asked to be looked at.
+    /// Is this replica known to be fresh enough? If not, and a look at it could show that it is, it is asked to be looked at.
     pub fn admits(&self, node: NodeId, gauges: &Gauges) -> Option<Proof> {
         if self.is_nothing() {
             return Some(Proof::default());
+        }
+        let seen = self.last.filter(|(last, _)| *last == node).map(|(_, moment)| moment);
+        match (self.writes, self.reads) {
+            (Requirement::Unresolved, _) => return None,
+            (_, Requirement::Unresolved) if seen.is_none() => return None,
+            (Requirement::Nothing, _) if seen.is_some() => return Some(Proof { sample: None, seen }),
+            _ => {}
         }
         let gauge = gauges.of(node);
         let sample = gauge.replayed();
@@ -179,7 +194,6 @@ impl Need {
             Requirement::Reached(lsn) => sample.is_some_and(|sample| sample.position.lsn >= lsn),
             Requirement::Unresolved => false,
         };
-        let seen = self.last.filter(|(last, _)| *last == node).map(|(_, moment)| moment);
         if !reached(self.writes) || !(seen.is_some() || reached(self.reads)) {
             gauge.want();
             return None;
@@ -209,8 +223,8 @@ impl Proof {
     }
 }
 
-/// Looks a mark up, and remembers what was found.
-fn resolve(mark: &mut Mark, snapshot: &Snapshot, gauges: &Gauges) -> Requirement {
+/// Looks a mark up, and remembers what was found. With `want` a look is asked for when there is none.
+fn resolve(mark: &mut Mark, snapshot: &Snapshot, gauges: &Gauges, want: bool) -> Requirement {
     renew(mark, snapshot, gauges);
     match *mark {
         Mark::None => Requirement::Nothing,
@@ -227,7 +241,9 @@ fn resolve(mark: &mut Mark, snapshot: &Snapshot, gauges: &Gauges) -> Requirement
                     Requirement::Reached(lsn)
                 }
                 None => {
-                    gauge.want();
+                    if want {
+                        gauge.want();
+                    }
                     Requirement::Unresolved
                 }
             }
