@@ -27,9 +27,6 @@ pub const STOP_TIME: Duration = Duration::from_secs(2);
 /// What Patroni answers to an action it does not have; its command line looks for these words.
 const UNSUPPORTED: &str = "Server does not support this operation";
 
-/// What is said to who asks for something that does not exist.
-const UNKNOWN: &str = "There is nothing here. Try /cluster, /history, /metrics, /primary, /replica, /read-only, /health, /liveness or /readiness.\n";
-
 /// Serves HTTP/1 on `listener` until `stop` is done, then lets open requests finish within [`STOP_TIME`]. Whoever is
 /// still connected after that, or when this future is dropped, is ended by the guard's limits. Errors: those of the
 /// listening socket; a visitor's are his own.
@@ -81,8 +78,8 @@ async fn get(source: Arc<dyn Source>, endpoint: Endpoint, query: &str) -> Respon
         }
         Endpoint::Node => node(&*source, StatusCode::OK),
         Endpoint::Health(health) => checked(&*source, health, query),
-        Endpoint::Unserved => node(&*source, StatusCode::SERVICE_UNAVAILABLE),
-        Endpoint::Unknown => text(StatusCode::NOT_FOUND, "text/plain", UNKNOWN.to_string()),
+        // As in Patroni: whatever has no answer of its own shows the node.
+        Endpoint::Unserved | Endpoint::Unknown => node(&*source, StatusCode::SERVICE_UNAVAILABLE),
     }
 }
 
@@ -97,8 +94,8 @@ fn bare_status(source: &dyn Source, endpoint: Endpoint, query: &str) -> StatusCo
         | Endpoint::History
         | Endpoint::Explain
         | Endpoint::Node
-        | Endpoint::Unserved => StatusCode::SERVICE_UNAVAILABLE,
-        Endpoint::Unknown => StatusCode::NOT_FOUND,
+        | Endpoint::Unserved
+        | Endpoint::Unknown => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
