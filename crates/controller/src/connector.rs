@@ -5,6 +5,7 @@ use pgherd_topology::node::Address;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
 /// Whom to connect to, and as whom.
@@ -24,6 +25,15 @@ pub struct Connected {
     pub client: Client,
     /// To be spawned.
     pub driver: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
+}
+
+/// The task that moves a kept connection's bytes; it ends with this value, and is done when the connection ends.
+pub(crate) struct Mover(pub(crate) JoinHandle<()>);
+
+impl Drop for Mover {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A connection attempt. Dropping it closes what there is of it.

@@ -1,14 +1,13 @@
 //! One look at one node, over a connection that is kept between looks.
 
 use crate::clock::Clock;
-use crate::connector::{Connector, Target};
+use crate::connector::{Connector, Mover, Target};
 use crate::facts;
 use crate::failure;
 use pgherd_failover::observation::{Facts, Failure, FailureKind, Observation};
 use pgherd_topology::node::NodeId;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Error, Statement};
 
@@ -28,15 +27,6 @@ struct Session {
     client: Client,
     question: Statement,
     mover: Mover,
-}
-
-/// The task that moves the connection's bytes; it ends with this value.
-struct Mover(JoinHandle<()>);
-
-impl Drop for Mover {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Probe {

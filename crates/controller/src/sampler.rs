@@ -1,6 +1,6 @@
 //! Looks at how far a node's log is, as often as sessions need to know. A connection of its own: a probe that is late because of these looks would be a false alarm.
 
-use crate::connector::{Connector, Target};
+use crate::connector::{Connector, Mover, Target};
 use pgherd_topology::gauge::{Gauge, Position};
 use pgherd_topology::lsn::{Lsn, Timeline};
 use std::sync::Arc;
@@ -60,14 +60,6 @@ struct Line {
     client: Client,
     question: Statement,
     mover: Mover,
-}
-
-struct Mover(JoinHandle<()>);
-
-impl Drop for Mover {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 async fn run(gauge: Arc<Gauge>, target: Target, connector: Arc<dyn Connector>, limit: Duration) {
