@@ -98,11 +98,6 @@ impl Book {
         (known.torn == self.torn.load(Ordering::SeqCst)).then_some(known)
     }
 
-    /// The same for people, who may see what is about to be replaced.
-    pub fn last_known(&self) -> Guard<Arc<Known>> {
-        self.known.load()
-    }
-
     /// The user it is for.
     pub fn user(&self) -> &str {
         &self.key.1
@@ -248,8 +243,8 @@ async fn keep(shared: Weak<Shared>, book: Weak<Book>) {
         if pause == BACKOFF {
             book.known.store(Arc::new(Known { torn, ..Known::default() }));
         }
-        // A large catalog that is changed all the time must not be read all the time.
-        let least = LEAST.max(begun.elapsed() * 10);
+        // A large catalog that is changed all the time must not be read all the time. What could not be reached was not read.
+        let least = if pause == PACE { LEAST.max(begun.elapsed() * 10) } else { LEAST };
         drop(shared);
         // Cancel safe: a call that is not heard now is heard the next time.
         let called = async {
