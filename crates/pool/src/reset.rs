@@ -12,9 +12,26 @@ pub const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 /// Resets the server on its own home and puts it back; when anything goes wrong it is closed.
 pub(crate) fn start<B: Baggage>(pool: Arc<Pool<B>>, server: Box<Server<B>>) {
     let home = server.home;
-    let runtime = pool.common.homes.get(home).cloned();
-    let task = reset(pool, server);
-    match runtime {
+    spawn(&pool.clone(), home, reset(pool, server));
+}
+
+impl<B: Baggage> Pool<B> {
+    /// A session leaves a server in the middle of a transaction that has changed nothing: it is rolled back, and the server goes to the next.
+    pub fn roll_back(self: &Arc<Self>, server: Box<Server<B>>) {
+        let pool = self.clone();
+        spawn(self, server.home, async move {
+            let mut server = server;
+            match simple(&mut server.transport, b"ROLLBACK", RESET_TIMEOUT).await {
+                Ok(_) => pool.release(server),
+                Err(_) => pool.forget(server),
+            }
+        });
+    }
+}
+
+/// Runs it on the server's own home.
+fn spawn<B: Baggage>(pool: &Pool<B>, home: usize, task: impl Future<Output = ()> + Send + 'static) {
+    match pool.common.homes.get(home) {
         Some(runtime) => drop(runtime.spawn(task)),
         None => drop(tokio::spawn(task)),
     }

@@ -187,6 +187,7 @@ impl Session {
         if chosen {
             // What comes next may have to go elsewhere.
             self.machine.take_turns();
+            self.follow_block();
         }
         self.chance = chosen && self.terms.rerun;
         if let Some(desk) = self.desk.as_mut() {

@@ -12,6 +12,7 @@ pub mod cards;
 pub mod checkout;
 pub mod desk;
 pub mod explain;
+pub mod follow;
 pub mod library;
 pub mod listen;
 pub mod manner;

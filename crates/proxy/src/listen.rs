@@ -30,7 +30,7 @@ impl Session {
                         self.want_up = self.desk.as_ref().map_or(0, |desk| desk.up.undecided()) + 1;
                     }
                     Ok(Halt::Goodbye) => return Poll::Ready(Err(End::Left)),
-                    Ok(Halt::More(_) | Halt::Full) => {}
+                    Ok(Halt::More(_) | Halt::Full | Halt::Next) => {}
                     Err(broken) => return Poll::Ready(Err(End::Told(crate::answer::broken(&broken)))),
                 }
             }

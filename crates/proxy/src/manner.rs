@@ -22,6 +22,8 @@ pub(crate) struct Manner {
     pub(crate) read_only: Option<bool>,
     /// `default_transaction_isolation` is serializable, which a standby refuses.
     pub(crate) serializable: Option<bool>,
+    /// It is that or repeatable read: all statements of a transaction share one snapshot.
+    pub(crate) strict: Option<bool>,
     /// `synchronous_commit` is off: an acknowledged commit may not be flushed yet.
     pub(crate) asynchronous: Option<bool>,
     /// `standard_conforming_strings`.
@@ -71,7 +73,9 @@ impl Manner {
             b"default_transaction_isolation" => {
                 let level = read();
                 self.unclear |= level.is_none();
-                self.serializable = level.map(|level| level.contains("serializable"));
+                self.serializable = level.as_ref().map(|level| level.contains("serializable"));
+                self.strict =
+                    level.map(|level| !level.contains("committed") && !level.contains("uncommitted"));
             }
             b"synchronous_commit" => {
                 let level = read();

@@ -186,13 +186,18 @@ impl Session {
     }
 
     fn think_in_relay(&mut self) -> Result<(), Fate> {
-        match self.think_up() {
-            Ok(Halt::Goodbye) => self.leaving = true,
-            // A machine that holds a server asks for none; it waits for its turn.
-            Ok(Halt::More(_) | Halt::Full | Halt::Server(_)) => {}
-            Err(broken) => return Err(Fate::Over(End::Told(answer::broken(&broken)))),
+        loop {
+            match self.think_up() {
+                Ok(Halt::Next) if self.consider_next()? => continue,
+                // More of it must come before it can be read.
+                Ok(Halt::Next) => self.want_up = self.desk().up.undecided() + 1,
+                Ok(Halt::Goodbye) => self.leaving = true,
+                // A machine that holds a server asks for none; it waits for its turn.
+                Ok(Halt::More(_) | Halt::Full | Halt::Server(_)) => {}
+                Err(broken) => return Err(Fate::Over(End::Told(answer::broken(&broken)))),
+            }
+            return Ok(());
         }
-        Ok(())
     }
 
     fn push_up(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<(), Fate> {
@@ -235,6 +240,7 @@ impl Session {
         let _ = self.card().let_go();
         // What a replica was asked cannot have changed anything, nor can what was found to be a read.
         let (node, harmless) = (held.node, held.replica || self.is_lone_read());
+        let outlives = self.outlives(&held);
         let (server, pool) = held.give();
         let name = self.shared.cell.load().node(node).map_or_else(|| "?".into(), |node| node.name.clone());
         pool.lost(server);
@@ -256,14 +262,17 @@ impl Session {
         // Pieces of messages the server did not finish.
         let undecided = desk.down.undecided();
         desk.down.plan().skip(undecided);
-        let untouched = desk.up.can_rewind() && self.machine.can_rewind();
+        let untouched = outlives || desk.up.can_rewind() && self.machine.can_rewind();
         // Nor can a statement that was only prepared.
         if untouched
             && (harmless || matches!(stake, Stake::Nothing | Stake::Statement))
             && self.reruns < MAX_RERUNS
         {
             self.machine.rewind();
-            desk.up.rewind();
+            match outlives {
+                true => desk.up.forget_kept(),
+                false => desk.up.rewind(),
+            }
             self.want_up = HEADER_LEN;
             self.avoid = Some(node);
             self.reruns += 1;

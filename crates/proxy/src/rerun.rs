@@ -33,6 +33,10 @@ impl Session {
     pub(crate) fn run_again(&mut self, held: Held, state: [u8; 5]) {
         let node = held.node;
         let _ = self.card().let_go();
+        if self.machine.has_read() {
+            // Of a transaction that goes on.
+            self.note_floors(node, held.replica);
+        }
         // What it still has to say is nobody's; that it is closed costs less than to find out what it has learned.
         let (server, pool) = held.give();
         pool.forget(server);

@@ -43,6 +43,8 @@ pub(crate) enum Fate {
     Lost,
     /// A replica refused it, for a reason of its own: the primary may not.
     Refused([u8; 5]),
+    /// The transaction goes on on another server.
+    Moves,
     /// The session ends.
     Over(End),
 }
@@ -144,6 +146,7 @@ impl Session {
                     }
                 }
                 Fate::Refused(state) => self.run_again(held, state),
+                Fate::Moves => self.move_on(held),
                 Fate::Over(end) => {
                     self.abandon(held);
                     return end;

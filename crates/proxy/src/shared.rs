@@ -59,6 +59,8 @@ pub struct WorkerCounters {
     pub reruns: Arc<Counter>,
     /// Requests run again on the primary after a replica refused them.
     pub refusals: Arc<Counter>,
+    /// READ ONLY transactions that left their replica in the middle, and went on on the primary.
+    pub moved: Arc<Counter>,
     /// Servers lost in a session's hands.
     pub lost: Arc<Counter>,
     /// Cancel requests delivered to a server.
@@ -90,6 +92,11 @@ impl WorkerCounters {
             refusals: registry.counter(
                 "pgherd_replica_refusals_total",
                 "Reads run again on the primary after a replica refused them.",
+                &[],
+            ),
+            moved: registry.counter(
+                "pgherd_read_only_moves_total",
+                "READ ONLY transactions that were begun on a replica and went on on the primary.",
                 &[],
             ),
             lost: registry.counter(

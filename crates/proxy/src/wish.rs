@@ -39,6 +39,10 @@ pub(crate) struct Wish {
     pub(crate) lone: bool,
     /// Its transaction is SERIALIZABLE.
     pub(crate) serializable: bool,
+    /// The session's transactions share one snapshot unless they say so themselves.
+    pub(crate) strict: bool,
+    /// What its texts were found to be, and whether they are one statement.
+    pub(crate) found: (verdict::Class, bool),
     /// What it commits may be acknowledged before it is flushed.
     pub(crate) asynchronous: bool,
     /// A replica refused it: nothing but the primary will do.
@@ -65,7 +69,7 @@ impl Session {
         wish.asynchronous |= self.machine.spoke_of_commit();
         wish.refused = self.wish.refused;
         if self.terms.routing == Routing::Any && !wish.refused {
-            match self.read_unit(&context(&self.manner, known, !demand.lone)) {
+            match self.read_unit(&context(&self.manner, known, self.machine.status() != Status::Idle)) {
                 Some(verdict) => wish.heed(&verdict),
                 None => return false,
             }
@@ -87,7 +91,7 @@ impl Session {
     }
 
     /// The verdict on all statements of the unit; `None` while more of it must come.
-    fn read_unit(&self, context: &Context<'_>) -> Option<Verdict> {
+    pub(crate) fn read_unit(&self, context: &Context<'_>) -> Option<Verdict> {
         let desk = self.desk.as_ref()?;
         let bytes = desk.up.undecided_bytes();
         let mut tally = Tally::new(context.in_transaction);
@@ -242,6 +246,7 @@ impl Wish {
             read_only: demand.read_only.unwrap_or(is(manner.read_only, defaults.read_only)),
             lone: demand.lone,
             serializable: demand.serializable.unwrap_or(is(manner.serializable, defaults.serializable)),
+            strict: manner.strict.or(defaults.strict) != Some(false),
             asynchronous: is(manner.asynchronous, defaults.asynchronous),
             preference: manner.preference.or(terms.preference),
             consistency: manner.consistency.unwrap_or(terms.consistency),
@@ -271,6 +276,7 @@ impl Wish {
     /// What the unit's texts say goes before what was assumed.
     pub(crate) fn heed(&mut self, verdict: &Verdict) {
         self.rule = Some(verdict.rule);
+        self.found = (verdict.class, !verdict.has_several());
         self.asynchronous |= verdict.speaks_of_commit;
         self.preference = verdict.hint.preference.or(self.preference);
         self.consistency = verdict.hint.consistency.unwrap_or(self.consistency);

@@ -14,7 +14,7 @@ pub enum Access {
 }
 
 /// What a text is. The order is that of the worst: of several statements the worst decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Class {
     /// Proven to only read: may run on any replica that is fresh enough.
     Read,
@@ -27,6 +27,7 @@ pub enum Class {
     /// Opens a transaction that may not live on a replica.
     BeginReadWrite,
     /// Must run on the primary and leaves nothing behind in the server. Also what is not known.
+    #[default]
     Write,
     /// Must run on the primary, and the server stays with the session.
     Pin,
@@ -176,6 +177,28 @@ impl Verdict {
         self.statements > 1
     }
 
+    /// In a READ ONLY block on a replica: this must not run there, and on the primary it may. What the text shows to write is refused by both alike; what opens
+    /// cursors or locks tables has its place where the block is. `has_read`: the block has a snapshot, so its modes cannot be changed any more.
+    pub fn must_leave_replica(&self, has_read: bool) -> bool {
+        let stays = matches!(
+            self.rule,
+            Rule::DataChange
+                | Rule::RowLock
+                | Rule::Into
+                | Rule::Utility
+                | Rule::TableLock
+                | Rule::Cursor
+                | Rule::Incomplete
+        );
+        match self.class {
+            Class::Write | Class::Pin => !stays,
+            Class::Session => {
+                !has_read && (self.control.mode == Some(Access::ReadWrite) || self.control.serializable)
+            }
+            Class::Read | Class::BeginReadOnly | Class::BeginReadWrite | Class::End | Class::Error => false,
+        }
+    }
+
     /// The class in the words of [`crate::choose`]. On a listener for replicas only what is sure to write is refused; what is
     /// merely not proven goes there, as the listener promises.
     pub fn intent(&self) -> intent::Class {
@@ -210,6 +233,29 @@ mod tests {
         verdict.raise(Class::Pin, Rule::Listen, 12);
         verdict.raise(Class::Error, Rule::Unreadable, 13);
         assert_eq!((verdict.class, verdict.pins), (Class::Error, true));
+    }
+
+    #[test]
+    fn leaves_a_replica_only_for_what_the_primary_would_do() {
+        let leaves = |class, rule, has_read| Verdict::new(class, rule, 0).must_leave_replica(has_read);
+        for (class, rule, expected) in [
+            (Class::Read, Rule::Reads, false),
+            (Class::Write, Rule::UnknownCall, true),
+            (Class::Write, Rule::TaintedRelation, true),
+            (Class::Write, Rule::Notify, true),
+            (Class::Pin, Rule::Listen, true),
+            (Class::Write, Rule::DataChange, false),
+            (Class::Write, Rule::RowLock, false),
+            (Class::Write, Rule::TableLock, false),
+            (Class::End, Rule::End, false),
+            (Class::Session, Rule::Setting, false),
+        ] {
+            assert_eq!(leaves(class, rule, true), expected, "{rule:?}");
+            assert_eq!(leaves(class, rule, false), expected, "{rule:?}");
+        }
+        let mut mode = Verdict::new(Class::Session, Rule::Setting, 0);
+        mode.control.mode = Some(Access::ReadWrite);
+        assert!(mode.must_leave_replica(false) && !mode.must_leave_replica(true));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct Begin {
     pub read_only: Option<bool>,
     /// The isolation level, if any: true for SERIALIZABLE, which a standby refuses already at BEGIN.
     pub serializable: Option<bool>,
+    /// The same: true for REPEATABLE READ and SERIALIZABLE, where all statements share one snapshot.
+    pub strict: Option<bool>,
     /// The command tag PostgreSQL answers with.
     pub tag: &'static [u8],
 }
@@ -69,7 +71,8 @@ fn ends(mut tokens: Tokens<'_>) -> bool {
 }
 
 fn begin(text: &[u8], mut tokens: Tokens<'_>, tag: &'static [u8]) -> Option<Begin> {
-    let mut begin = Begin { text: Cow::Borrowed(b"BEGIN"), read_only: None, serializable: None, tag };
+    let plain = Cow::Borrowed(&b"BEGIN"[..]);
+    let mut begin = Begin { text: plain, read_only: None, serializable: None, strict: None, tag };
     if tag == b"BEGIN" {
         let mut look = tokens;
         if look.next().is_some_and(|t| t.is("work") || t.is("transaction")) {
@@ -113,6 +116,7 @@ fn mode(tokens: &mut Tokens<'_>, begin: &mut Begin) -> Option<()> {
     let level = tokens.next()?;
     let serializable = level.is("serializable");
     begin.serializable = Some(serializable);
+    begin.strict = Some(serializable || level.is("repeatable"));
     let whole = serializable
         || (level.is("repeatable") && tokens.next()?.is("read"))
         || (level.is("read") && tokens.next().is_some_and(|t| t.is("committed") || t.is("uncommitted")));
@@ -145,6 +149,19 @@ mod tests {
             begun("begin isolation level serializable read only deferrable"),
             Some((Some(true), Some(true)))
         );
+    }
+
+    #[test]
+    fn knows_the_strict_levels() {
+        for (text, strict) in [
+            ("begin read only", None),
+            ("begin isolation level read committed", Some(false)),
+            ("begin isolation level repeatable read", Some(true)),
+            ("begin isolation level serializable", Some(true)),
+        ] {
+            let Some(Control::Begin(begin)) = control(text.as_bytes()) else { panic!("{text}") };
+            assert_eq!(begin.strict, strict, "{text}");
+        }
     }
 
     #[test]

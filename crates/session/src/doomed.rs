@@ -45,19 +45,19 @@ impl Machine {
         let told = self.failed;
         let mut answered = 0;
         for one in forwarded() {
-            block &= !one.closes;
+            block &= !one.closes && !one.settled;
             if !one.kind.ends_unit() {
                 continue;
             }
             let status = if block { Status::Failed } else { Status::Idle };
             answered += 1;
             // What it asked for has happened: nothing of the block is left.
-            if one.closes && one.kind == Kind::Query && !self.uncertain {
+            if one.closes && one.kind == Kind::Query && !self.uncertain && !one.settled {
                 complete(down, b"ROLLBACK", status);
                 continue;
             }
             answer(down, |out| {
-                if answered > 1 || !told {
+                if (answered > 1 || !told) && !one.settled {
                     report.write(out);
                 }
                 write::ready(out, status);

@@ -264,6 +264,9 @@ impl Machine {
         {
             return self.refuse(Kind::Bind, report, up);
         }
+        if !names.portal.is_empty() {
+            self.anchor();
+        }
         if names.statement.is_empty() {
             let ending = ending(query_text(&self.unnamed.rest), true);
             self.bound_closes = ending != Ending::No && closes_block(query_text(&self.unnamed.rest));
@@ -308,7 +311,7 @@ impl Machine {
         let closes = self.bound_closes;
         let owed = self.owe(Kind::Execute);
         owed.effects = effects.map(Box::new);
-        owed.closes = closes;
+        (owed.closes, owed.single) = (closes, true);
         Verdict::Pass
     }
 

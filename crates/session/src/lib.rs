@@ -8,6 +8,7 @@
 //! The result does not depend on how the bytes were cut into pieces. Deliberately absent: sockets, pools, routing.
 pub mod asked;
 pub mod begin;
+pub mod block;
 pub mod datestyle;
 pub mod doomed;
 pub mod effect;

@@ -100,6 +100,7 @@ impl Machine {
     pub(crate) fn settle_endings(&mut self) {
         if self.owed.is_empty() && !self.batch {
             (self.uncertain, self.leaving, self.begun) = (false, false, None);
+            self.unproven = false;
             if let Some(server) = self.server.as_mut() {
                 server.doubt_nothing();
             }
@@ -110,10 +111,11 @@ impl Machine {
         }
     }
 
-    /// True when the request can be shown again to another server: nothing of its reply went to the client, no transaction was open before it, and no
-    /// pin ties the session to the server.
+    /// True when the request can be shown again to another server: nothing of its reply went to the client, the transaction that was open before it, if any, can
+    /// be begun anew, and no pin ties the session to the server.
     pub fn can_rewind(&self) -> bool {
         !self.relayed
+            && (!self.turns.later || self.can_move())
             && self.unnamed.reaches_back()
             && self.pin.is_none()
             && !self.copy_in
@@ -122,12 +124,16 @@ impl Machine {
 
     /// The server was lost before anything was relayed: forgets the request. The driver shows its bytes again from the start of the transaction.
     pub fn rewind(&mut self) {
+        // Of the first unit nothing is left; what came before a later one must be made anew.
+        let keeps = self.turns.later || self.can_reopen();
         let mut owed = std::mem::take(&mut self.owed);
         owed.clear(|one| self.undo(one));
         self.owed = owed;
-        self.begin = self.begun.take().or(self.begin.take());
-        self.status = if self.begin.is_some() { Status::Open } else { Status::Idle };
+        let (begin, block) = (self.begun.take().or(self.begin.take()), self.block.take());
         self.forget_server();
+        self.block = block.filter(|_| keeps);
+        self.begin = begin.or_else(|| self.reopening());
+        self.status = if self.begin.is_some() { Status::Open } else { Status::Idle };
         // All bytes come again, so nothing is half-way.
         self.up = Flow::default();
     }
@@ -136,13 +142,13 @@ impl Machine {
     pub(crate) fn forget_server(&mut self) {
         self.forget_changes();
         self.take_back();
-        (self.server, self.begun, self.fatal) = (None, None, None);
+        (self.server, self.begun, self.block, self.fatal) = (None, None, None, None);
         self.down = Flow::default();
         self.up.drop_rest();
         (self.batch, self.copy_in, self.discard, self.touched) = (false, false, false, false);
         (self.failed, self.rolled_back, self.mixed) = (false, false, false);
         self.reset_from = None;
-        (self.uncertain, self.leaving) = (false, false);
+        (self.uncertain, self.leaving, self.unproven) = (false, false, false);
         (self.bound, self.bound_ending) = (None, Ending::No);
     }
 

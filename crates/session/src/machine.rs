@@ -106,6 +106,8 @@ pub struct Machine {
     pub(crate) failed: bool,
     /// A command of this transaction may have changed settings, so ParameterStatus is no surprise.
     pub(crate) touched: bool,
+    /// What is executed by the requests in flight may be another statement than was foreseen.
+    pub(crate) unproven: bool,
     pub(crate) pin: Option<Pin>,
     pub(crate) vacates: Option<Box<[u8]>>,
     pub(crate) redefined: bool,
@@ -122,6 +124,8 @@ pub struct Machine {
     pub(crate) doomed: Option<crate::doomed::Doomed>,
     /// Units one by one, and how many there were.
     pub(crate) turns: crate::turns::Turns,
+    /// The block that could go on elsewhere.
+    pub(crate) block: Option<Box<crate::block::Block>>,
     /// What whoever chooses servers wants to know.
     pub(crate) watch: crate::turns::Watch,
     /// A setting that holds the answer to a question, for one unit.
@@ -166,6 +170,7 @@ impl Machine {
             touched: false,
             mixed: false,
             failed: false,
+            unproven: false,
             uncertain: false,
             leaving: false,
             read_only: false,
@@ -173,6 +178,7 @@ impl Machine {
             fatal: None,
             doomed: None,
             turns: Default::default(),
+            block: None,
             watch: Default::default(),
             lent: None,
             refusal: None,
@@ -315,6 +321,9 @@ impl Machine {
             if self.must_wait_its_turn() {
                 return Ok(Halt::More(HEADER_LEN));
             }
+            if self.awaits_admission() && frame.tag != tag::TERMINATE {
+                return Ok(Halt::Next);
+            }
             // Never more than was asked for: what is decided must not depend on how much more is there by chance.
             let body = &rest[HEADER_LEN..frame.total.min(rest.len()).min(want.max(MAX_HELD))];
             match self.request(frame, body, up, down) {
@@ -353,7 +362,10 @@ impl Machine {
 
     /// Owes one reply to a request of the client that goes on.
     pub(crate) fn owe(&mut self, kind: Kind) -> &mut Owed {
-        self.turns.units += u32::from(kind.ends_unit());
+        if kind.ends_unit() {
+            self.turns.units += 1;
+            self.turns.admitted = false;
+        }
         self.owed.push(Owed::new(kind, Fate::Forward))
     }
 }

@@ -100,6 +100,10 @@ pub struct Owed {
     pub effects: Option<Box<Effects>>,
     /// A transaction block ends with it, if it succeeds.
     pub closes: bool,
+    /// It is one statement.
+    pub single: bool,
+    /// The client has heard that the block ended with it: only ReadyForQuery is missing.
+    pub settled: bool,
     /// The request was made to fail: this report takes the place of the server's.
     pub instead: Option<Box<Report>>,
 }
@@ -116,6 +120,8 @@ impl Owed {
             copy_ends: 0,
             effects: None,
             closes: false,
+            single: false,
+            settled: false,
             instead: None,
         }
     }

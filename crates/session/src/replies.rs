@@ -108,7 +108,11 @@ impl Machine {
                 }
                 done
             }
-            (Kind::Execute, tag::EMPTY_QUERY | tag::PORTAL_SUSPENDED) => true,
+            (Kind::Execute, tag::EMPTY_QUERY) => true,
+            (Kind::Execute, tag::PORTAL_SUSPENDED) => {
+                self.anchor();
+                true
+            }
             (Kind::Parse, tag::PARSE_COMPLETE)
             | (Kind::Bind, tag::BIND_COMPLETE)
             | (Kind::Close, tag::CLOSE_COMPLETE) => true,
@@ -117,15 +121,24 @@ impl Machine {
             (Kind::DescribeStatement | Kind::DescribePortal, tag::ROW_DESCRIPTION | tag::NO_DATA) => true,
             _ => return Err(unexpected),
         };
-        if done
-            && let Some(owed) = self.owed.pop()
-            && let Some(statement) = owed.learned
+        if done {
+            self.done();
+        }
+        Ok(delivery)
+    }
+
+    /// The request at the head was answered, and its ReadyForQuery is not its own.
+    fn done(&mut self) {
+        let Some(owed) = self.owed.pop() else { return };
+        if let Some(sync) = self.owed.head().filter(|next| next.kind == Kind::Sync) {
+            sync.settled = owed.settled;
+        }
+        if let Some(statement) = owed.learned
             && let Some(server) = self.server.as_mut()
         {
             server.confirm(statement.id);
             statement.prove(self.settings.digest());
         }
-        Ok(delivery)
     }
 
     fn begin_copy_in(&mut self) {
@@ -237,6 +250,7 @@ impl Machine {
         }
         self.status = status;
         self.copy_in = false;
+        self.settle_block();
         self.settle_endings();
         self.tell_resets(down);
         self.settle();
@@ -277,6 +291,9 @@ impl Machine {
 
     /// A command completed: what it did to the session.
     fn confirm(&mut self, tag: &[u8]) {
+        if let Some(head) = self.owed.head().filter(|head| head.closes && head.single) {
+            head.settled = matches!(tag, b"COMMIT" | b"ROLLBACK" | b"PREPARE TRANSACTION");
+        }
         match tag {
             b"ROLLBACK" => self.rolled_back = true,
             // What was changed until now stays, whatever comes.
@@ -304,6 +321,9 @@ impl Machine {
             server.loaded = true;
         }
         match (tag, effect) {
+            (b"SET" | b"RESET" | b"DO" | b"DECLARE CURSOR", _) if self.unproven => {
+                self.pin_for(Pin::Unprovable)
+            }
             (b"SET", Some(Effect::Set(name, value))) => match self.settings.set(&name, &value) {
                 Some(_) => {
                     self.change(|settings| settings.set(&name, &value).unwrap_or_else(|| settings.clone()))

@@ -60,6 +60,7 @@ impl Machine {
         owed.effects = effects.map(Box::new);
         owed.undo = Undo::Dropped(unnamed);
         owed.closes = whole && ending != Ending::No && closes_block(text);
+        owed.single = ending != Ending::Any;
         let Some(report) = refused else { return Verdict::Pass };
         owed.instead = Some(Box::new(report));
         up.compose(|out| write::query(out, FAILS));

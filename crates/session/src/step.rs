@@ -21,6 +21,8 @@ pub enum Halt {
     More(usize),
     /// The message at the front needs a server: attach one and show the same bytes again.
     Server(Demand),
+    /// The next unit of a watched block is at the front ([`crate::machine::Machine::watch_block`]): it goes on after [`crate::machine::Machine::admit`].
+    Next,
     /// As many replies are owed as may be: show the same bytes again when there is room ([`crate::machine::Machine::has_room`]).
     Full,
     /// Terminate: the client leaves.

@@ -35,7 +35,7 @@ impl Machine {
     pub fn survey<'a>(&'a self, bytes: &'a [u8], mut each: impl FnMut(Part<'a>)) -> Extent {
         let mut rest = bytes;
         let mut parsed: [Option<&[u8]>; MAX_PARSED] = [None; MAX_PARSED];
-        let mut count = 0;
+        let (mut count, mut bound) = (0, false);
         loop {
             let frame = match header(rest) {
                 Ok(Some(frame)) => frame,
@@ -66,18 +66,24 @@ impl Machine {
                     }
                     None => each(Part::Unreadable),
                 },
-                tag::BIND => match BindNames::view(body) {
-                    Some(names) if parsed[..count].contains(&Some(names.statement)) => {}
-                    Some(names) => each(self.named(names.statement)),
-                    None => each(Part::Unreadable),
-                },
+                tag::BIND => {
+                    bound = true;
+                    match BindNames::view(body) {
+                        Some(names) if parsed[..count].contains(&Some(names.statement)) => {}
+                        Some(names) => each(self.named(names.statement)),
+                        None => each(Part::Unreadable),
+                    }
+                }
                 tag::DESCRIBE => match Target::view(body) {
                     Some(Target::Statement(name)) if !parsed[..count].contains(&Some(name)) => {
                         each(self.named(name));
                     }
+                    Some(Target::Portal(_)) if !bound => each(Part::Unreadable),
                     Some(_) => {}
                     None => each(Part::Unreadable),
                 },
+                // A portal of an earlier unit: what it runs was read then, and cannot be had elsewhere.
+                tag::EXECUTE if !bound => each(Part::Unreadable),
                 // They run or end what the messages before them named.
                 tag::EXECUTE | tag::CLOSE => {}
                 _ => {

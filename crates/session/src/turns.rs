@@ -10,6 +10,10 @@ pub(crate) struct Turns {
     one_by_one: bool,
     /// A message of the client waits for that.
     waiting: bool,
+    /// The present unit may go to the server, where units of a block are asked about one by one.
+    pub(crate) admitted: bool,
+    /// It is not the first one that was.
+    pub(crate) later: bool,
     /// Units that went to the server.
     pub(crate) units: u32,
 }

@@ -1,8 +1,10 @@
 //! Taking back what a request had changed here that turns out never to have run.
 
+use crate::effect::effects;
 use crate::machine::Machine;
 use crate::pending::{Owed, Undo};
 use crate::server::SOMEBODYS;
+use pgherd_wire::frontend::query_text;
 
 impl Machine {
     /// Undoes what a request that never ran had changed here.
@@ -25,6 +27,11 @@ impl Machine {
             }
             Undo::Unnamed(serial) => {
                 self.unnamed.undo(serial);
+                let text = query_text(&self.unnamed.rest);
+                self.unnamed_effects =
+                    if self.unnamed.serial == 0 { None } else { effects(text).map(Box::new) };
+                // What is on its way to be executed was bound to another statement than was thought.
+                (self.unproven, self.uncertain, self.leaving) = (true, true, true);
                 Some((self.id, serial))
             }
             Undo::Dropped(serial) => {

@@ -40,6 +40,9 @@ impl Unnamed {
             std::mem::swap(&mut self.rest, &mut self.previous);
             self.serial = std::mem::take(&mut self.previous_serial);
             self.held = std::mem::take(&mut self.previous_held);
+        } else if self.previous_held == serial {
+            // A later one was sent meanwhile; should that not run either, this one must not come back.
+            self.previous_serial = 0;
         }
     }
 
@@ -54,6 +57,12 @@ impl Unnamed {
     pub fn failed(&mut self, serial: u64) {
         if self.serial == serial {
             self.serial = 0;
+        }
+        // What failed can never be in force again, whatever is undone later.
+        for held in [&mut self.held, &mut self.previous_held] {
+            if *held == serial {
+                *held = 0;
+            }
         }
         self.previous_serial = 0;
     }
@@ -123,6 +132,18 @@ mod tests {
     }
 
     #[test]
+    fn what_never_ran_does_not_come_back_for_another() {
+        let mut unnamed = Unnamed::default();
+        unnamed.replace(b"a");
+        let second = unnamed.replace(b"b");
+        let third = unnamed.replace(b"c");
+        // Of two batches on their way the first is told first.
+        unnamed.undo(second);
+        unnamed.undo(third);
+        assert_eq!(unnamed.serial, 0);
+    }
+
+    #[test]
     fn a_failure_does_not_end_a_later_one() {
         let mut unnamed = Unnamed::default();
         let first = unnamed.replace(b"a");
@@ -130,6 +151,16 @@ mod tests {
         unnamed.failed(first);
         assert_eq!(unnamed.serial, second);
         unnamed.undo(second);
+        assert_eq!(unnamed.serial, 0);
+    }
+
+    #[test]
+    fn what_failed_does_not_come_back_with_what_ended_it() {
+        let mut unnamed = Unnamed::default();
+        let first = unnamed.replace(b"a");
+        let was = unnamed.clear();
+        unnamed.failed(first);
+        unnamed.restore(was);
         assert_eq!(unnamed.serial, 0);
     }
 

@@ -5,6 +5,7 @@
 //! `\xfeL` the server is lost.
 
 use bytes::BytesMut;
+use pgherd_session::block::Step;
 use pgherd_session::machine::{Limits, MAX_PREPARED, Machine};
 use pgherd_session::params::Settings;
 use pgherd_session::prepared::Texts;
@@ -109,7 +110,9 @@ impl Play {
                     assert!(!self.machine.is_attached(), "asks for a second server");
                     self.up.begin();
                     self.machine.attach(Box::new(ServerState::default()), false);
+                    self.machine.watch_block(None, Step::Reads, false);
                 }
+                Halt::Next => self.machine.admit(Step::Reads),
                 Halt::Full => return Ok(false),
                 Halt::Goodbye => return Ok(true),
             }

@@ -110,6 +110,8 @@ impl Muse {
             12 => format!("big {} '{tag}'", self.random.below(2000)),
             13 => format!("sleep {} '{tag}'", self.random.below(30)),
             14 => format!("copyout {} '{tag}'", self.random.below(30)),
+            // Nobody vouches for it: it takes a transaction that only reads to the primary.
+            15 => format!("select nobody_knows('{tag}')"),
             _ => format!("select '{tag}'"),
         }
     }

@@ -80,8 +80,8 @@ impl Backend {
                 self.out.extend(row(&[&quoted(sql, 1)]));
                 "SELECT 1"
             }
-            // What pgherd asks for itself: a catalog with nothing in it, and no settings of the role.
-            "select" if sql.contains("pg_settings") => "SELECT 0",
+            // What pgherd asks for itself: a catalog with nothing in it, and the settings of the role.
+            "select" if sql.contains("pg_settings") => self.defaults(),
             "with" => "SELECT 0",
             "select" if sql.contains("slowly") => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -133,6 +133,11 @@ impl Backend {
         };
         self.out.extend(frame(b'C', &c_str(done)));
         Ok(Ran::Done)
+    }
+
+    fn defaults(&mut self) -> &'static str {
+        self.out.extend(row(&["default_transaction_isolation", "read committed"]));
+        "SELECT 1"
     }
 
     fn one_row(&mut self, value: String) -> &'static str {
@@ -200,6 +205,8 @@ impl Backend {
                 self.out.extend(row(&[&value]));
                 "SHOW"
             }
+            ("savepoint", _) => "SAVEPOINT",
+            ("release", _) => "RELEASE",
             ("discard", "all") => {
                 self.settings.clear();
                 self.statements.clear();

@@ -1,0 +1,118 @@
+//! A READ ONLY transaction on a replica, unit by unit: it goes on there while that will do, and on the primary when it will not.
+
+use crate::checkout::Held;
+use crate::library::Known;
+use crate::session::{Fate, Session};
+use crate::wish::context;
+use pgherd_route::rule::Rule;
+use pgherd_route::verdict::Class;
+use pgherd_session::begin::{Begin, Control, control};
+use pgherd_session::block::Step;
+use pgherd_session::survey::Part;
+
+impl Session {
+    /// The next unit of the block is at the front. `Err`: it goes on elsewhere. `Ok(false)`: more of the unit must come before that is known.
+    pub(crate) fn consider_next(&mut self) -> Result<bool, Fate> {
+        self.heed_settings();
+        let known = self.book.as_ref().and_then(|book| book.known());
+        let nothing = Known::default();
+        let known = known.as_ref().map_or(&nothing, |known| &***known);
+        let Some(verdict) = self.read_unit(&context(&self.manner, known, true)) else { return Ok(false) };
+        if verdict.must_leave_replica(self.machine.has_read()) && self.machine.can_reopen() {
+            return Err(Fate::Moves);
+        }
+        let step = self.step(verdict.class, verdict.rule, !verdict.has_several());
+        self.chance = self.terms.rerun && step == Step::Reads && self.machine.can_move();
+        self.machine.admit(step);
+        if let Some(desk) = self.desk.as_mut().filter(|desk| !desk.up.has_output()) {
+            desk.up.keep();
+        }
+        Ok(true)
+    }
+
+    /// A server was taken for a transaction on a replica: from now on it is known whether that could go on elsewhere.
+    pub(crate) fn follow_block(&mut self) {
+        let (false, (class, one), Some(rule)) = (self.wish.lone, self.wish.found, self.wish.rule) else {
+            return;
+        };
+        let step = self.step(class, rule, one);
+        let opening = self.opening();
+        self.machine.watch_block(opening, step, self.wish.strict);
+    }
+
+    /// What the unit at the front does to its block. `one`: it is one statement.
+    fn step(&self, class: Class, rule: Rule, one: bool) -> Step {
+        match (class, rule) {
+            (Class::Read | Class::BeginReadOnly, _) => Step::Reads,
+            (Class::Session, Rule::Savepoint | Rule::Setting) if one => {
+                let text = self.only_text();
+                text.map_or(Step::Anchors, |text| Step::of_command(text, rule == Rule::Savepoint))
+            }
+            _ => Step::Anchors,
+        }
+    }
+
+    /// The text of the unit at the front, if it is one.
+    fn only_text(&self) -> Option<&[u8]> {
+        let (mut found, mut count) = (None, 0);
+        self.machine.survey(self.desk.as_ref()?.up.undecided_bytes(), |part| {
+            found = text(part);
+            count += 1;
+        });
+        found.filter(|_| count == 1)
+    }
+
+    /// The BEGIN that the unit at the front begins with, where that is a text of its own.
+    fn opening(&self) -> Option<Begin> {
+        let mut first = None;
+        self.machine.survey(self.desk.as_ref()?.up.undecided_bytes(), |part| {
+            first.get_or_insert(text(part));
+        });
+        match control(first??)? {
+            Control::Begin(begin) => Some(begin),
+            Control::Commit | Control::Rollback => None,
+        }
+    }
+
+    /// The server is lost between two units of a block that can go on elsewhere: nobody need notice.
+    pub(crate) fn outlives(&mut self, held: &Held) -> bool {
+        let lives = self.machine.can_reopen();
+        if lives {
+            self.note_floors(held.node, held.replica);
+        }
+        lives
+    }
+
+    /// Takes the block to the primary: the unit at the front cannot run where it is.
+    pub(crate) fn move_on(&mut self, held: Held) {
+        let node = held.node;
+        let cancelled = self.card().let_go();
+        self.note_floors(node, held.replica);
+        let (mut server, pool) = held.give();
+        server.baggage.0 = self.machine.move_on();
+        if cancelled {
+            pool.forget(server);
+        } else {
+            pool.roll_back(server);
+        }
+        if let Some(desk) = self.desk.as_mut() {
+            desk.up.forget_kept();
+        }
+        self.want_up = pgherd_wire::frame::HEADER_LEN;
+        self.wish.refused = true;
+        self.worker.counters.moved.add(1);
+        tracing::debug!(
+            session = self.entry.card.id,
+            node = node.0,
+            "a READ ONLY transaction goes on on the primary"
+        );
+    }
+}
+
+fn text(part: Part<'_>) -> Option<&[u8]> {
+    match part {
+        Part::Text(text, _) => Some(text),
+        Part::Statement(statement) => Some(statement.query()),
+        Part::Unreadable => None,
+    }
+}

@@ -1,0 +1,147 @@
+//! READ ONLY transactions that begin on a replica and cannot stay there.
+use super::support::client::Client;
+use super::support::message::{bind, execute, parse, query, sync};
+use super::support::run;
+use super::{HERE, enter, stage};
+use pgherd_route::floor::Consistency;
+use std::time::Duration;
+
+/// What nobody vouches for, and so must run on the primary.
+const UNKNOWN: &str = "select where_am_i, nobody_knows(1)";
+
+async fn begin(client: &mut Client, text: &str) {
+    assert_eq!(client.ask(text).await.last().map(String::as_str), Some("Z:T"));
+    assert_eq!(client.value(HERE).await, "n1");
+}
+
+#[test]
+fn a_later_refusal_is_never_seen() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        begin(&mut client, "begin read only").await;
+        assert_eq!(client.ask("select unlogged 'x'").await, ["T", "D:x", "C:SELECT 1", "Z:T"]);
+        assert_eq!(client.value(HERE).await, "n0");
+        client.ask("commit").await;
+        // At this level all statements share one snapshot, which exists on the replica only.
+        begin(&mut client, "begin isolation level repeatable read, read only").await;
+        assert_eq!(client.ask("select unlogged 'y'").await, ["T", "E:0A000", "Z:E"]);
+        assert_eq!(client.ask("rollback").await, ["C:ROLLBACK", "Z:I"]);
+        // Before the first snapshot it may still go.
+        client.ask("begin isolation level repeatable read, read only").await;
+        client.ask("set local a to 'b'").await;
+        assert_eq!(client.ask("select unlogged 'z'").await, ["T", "D:z", "C:SELECT 1", "Z:T"]);
+        client.ask("commit").await;
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn what_must_be_on_the_primary_takes_the_transaction_there() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        begin(&mut client, "begin read only").await;
+        client.ask("set local application_name to 'mine'").await;
+        client.ask("savepoint a").await;
+        assert_eq!(client.value(HERE).await, "n1");
+        assert_eq!(client.value(UNKNOWN).await, "n0");
+        // What was set is set there too, until the end.
+        assert_eq!(client.value("show application_name").await, "mine");
+        client.ask("commit").await;
+        assert_eq!(client.value("show application_name").await, "");
+        // The replica's connection was not lost.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let dials = stage.nodes[1].dials();
+        assert_eq!(client.value(HERE).await, "n1");
+        assert_eq!(stage.nodes[1].dials(), dials);
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn what_cannot_be_taken_along_stays() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        // A setting that is not the transaction's, a portal that outlives its unit, a cursor.
+        begin(&mut client, "begin read only").await;
+        client.ask("set application_name to 'x'").await;
+        assert_eq!(client.value(UNKNOWN).await, "n1");
+        client.ask("rollback").await;
+        begin(&mut client, "begin read only").await;
+        client.send(&[parse("", HERE), bind("p", "", &[]), execute("p"), sync()].concat()).await;
+        assert_eq!(client.answer().await, ["1", "2", "D:n1", "C:SELECT 1", "Z:T"]);
+        assert_eq!(client.value(UNKNOWN).await, "n1");
+        client.ask("rollback").await;
+        // What both refuse is refused where it is.
+        begin(&mut client, "begin read only").await;
+        assert_eq!(client.ask("insert").await, ["E:25006", "Z:E"]);
+        assert_eq!(client.ask(UNKNOWN).await.last().map(String::as_str), Some("Z:E"));
+        client.ask("rollback").await;
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn the_extended_protocol_moves_too() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        let unit = |text: &str| [parse("", text), bind("", "", &[]), execute(""), sync()].concat();
+        // As JDBC does it: BEGIN and the first statement in one batch.
+        let both = [parse("", "begin read only"), bind("", "", &[]), execute(""), unit(HERE)].concat();
+        client.send(&both).await;
+        assert_eq!(client.answer().await, ["1", "2", "C:BEGIN", "1", "2", "D:n1", "C:SELECT 1", "Z:T"]);
+        client.send(&unit(HERE)).await;
+        assert_eq!(client.answer().await, ["1", "2", "D:n1", "C:SELECT 1", "Z:T"]);
+        client.send(&unit("select unlogged 'x'")).await;
+        assert_eq!(client.answer().await, ["1", "2", "D:x", "C:SELECT 1", "Z:T"]);
+        client.send(&unit(HERE)).await;
+        assert_eq!(client.answer().await, ["1", "2", "D:n0", "C:SELECT 1", "Z:T"]);
+        client.send(&unit("commit")).await;
+        assert_eq!(client.answer().await, ["1", "2", "C:COMMIT", "Z:I"]);
+        // A statement prepared on the replica is known on the primary.
+        client.send(&[parse("s", UNKNOWN), sync()].concat()).await;
+        client.answer().await;
+        begin(&mut client, "begin read only").await;
+        client.send(&[query(HERE), bind("", "s", &[]), execute(""), sync()].concat()).await;
+        assert_eq!(client.answer().await[1], "D:n1");
+        assert_eq!(client.answer().await, ["2", "D:n0", "C:SELECT 1", "Z:T"]);
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_replica_that_dies_takes_no_reading_transaction_with_it() {
+    run(async {
+        let stage = stage(Consistency::ReadAfterWrite, 3);
+        let mut client = enter(&stage).await;
+        client.ask("begin read only").await;
+        let first = client.value(HERE).await;
+        client.ask("savepoint a").await;
+        for node in &stage.nodes[1..] {
+            node.cut_all();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_ne!(first, "n0");
+        // Nobody can say what the dead one had shown: only the primary has it for sure.
+        assert_eq!(client.ask("release a").await, ["C:RELEASE", "Z:T"]);
+        assert_eq!(client.value(HERE).await, "n0");
+        assert_eq!(client.ask("commit").await, ["C:COMMIT", "Z:I"]);
+        // In the middle of an answer that has not begun.
+        client.ask("set pgherd.consistency to 'eventual'").await;
+        client.ask("begin isolation level repeatable read read only").await;
+        client.ask("set local a to 'b'").await;
+        client.send(&query("select where_am_i slowly")).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        stage.nodes.iter().for_each(|node| node.cut_all());
+        assert_eq!(client.answer().await.last().map(String::as_str), Some("Z:T"));
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
