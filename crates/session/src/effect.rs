@@ -2,6 +2,7 @@
 
 use crate::datestyle;
 use crate::pin::Pin;
+use crate::residue::residue;
 use crate::tokens::{Token, Tokens};
 use crate::vacate::{speaks_of_databases, vacated};
 use std::collections::VecDeque;
@@ -68,7 +69,7 @@ fn read(text: &[u8]) -> Option<Effects> {
     let first = tokens.next()?;
     let several = memchr::memchr(b';', text)
         .is_some_and(|at| !text[at..].iter().all(|b| *b == b';' || b.is_ascii_whitespace()));
-    let suspicious = suspicion(text);
+    let suspicious = residue(text);
     if !several && suspicious.is_none() && !speaks_of_session(first) && !speaks_of_databases(first) {
         return None;
     }
@@ -101,59 +102,6 @@ fn speaks_of_session(first: Token<'_>) -> bool {
         Some(b'p') => first.is("prepare"),
         _ => false,
     }
-}
-
-/// Looks for what hides in the middle of a text: session advisory locks, `set_config`, `setseed`, temporary objects. Works on bytes, so literals and comments
-/// count too: it only ever pins too much.
-fn suspicion(text: &[u8]) -> Option<Pin> {
-    let matches =
-        |at: usize, word: &[u8]| text.get(at..at + word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
-    let seeds = |at: usize| {
-        let before = text[..at].trim_ascii_end();
-        before.len() >= 7 && before[before.len() - 7..].eq_ignore_ascii_case(b"setseed")
-    };
-    if memchr::memchr_iter(b'(', text).any(seeds) {
-        return Some(Pin::Settings);
-    }
-    for at in memchr::memchr_iter(b'_', text) {
-        if at >= 8 && matches(at - 8, b"advisory_lock") {
-            return Some(Pin::AdvisoryLock);
-        }
-        if at >= 3 && matches(at - 3, b"set_config") && !is_local(&text[at + 7..]) {
-            return Some(Pin::Settings);
-        }
-    }
-    let temporary = memchr::memchr2_iter(b'p', b'P', text).any(|at| {
-        let schema = at >= 6 && matches(at - 6, b"pg_temp");
-        let starts = at >= 3 && matches(at - 3, b"temp") && (at == 3 || schema || !in_word(text[at - 4]));
-        starts && (!text.get(at + 1).is_some_and(|b| in_word(*b)) || matches(at - 3, b"temporary"))
-    });
-    (temporary && !contains(text, b"on commit drop")).then_some(Pin::Temporary)
-}
-
-/// Longest arguments of `set_config` that are read.
-const MAX_ARGUMENTS: usize = 4096;
-
-/// What follows `set_config` are arguments of which the last is the word `true`: the setting ends with its transaction.
-fn is_local(text: &[u8]) -> bool {
-    let mut depth = 0usize;
-    let (mut before, mut last) = (None::<Token<'_>>, None::<Token<'_>>);
-    for token in Tokens::new(&text[..text.len().min(MAX_ARGUMENTS)]) {
-        if token.is_byte(b')') && depth == 1 {
-            return before.is_some_and(|t| t.is_byte(b',')) && last.is_some_and(|t| t.is("true"));
-        }
-        depth += usize::from(token.is_byte(b'('));
-        depth -= usize::from(token.is_byte(b')') && depth > 0);
-        if depth == 0 {
-            return false;
-        }
-        (before, last) = (last, Some(token));
-    }
-    false
-}
-
-fn in_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
 
 fn contains(text: &[u8], words: &[u8]) -> bool {

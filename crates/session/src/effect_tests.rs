@@ -45,7 +45,8 @@ fn reads_settings() {
     assert_eq!(list("SET DateStyle TO 'iso, default'"), [Effect::Pins(Pin::Settings)]);
     assert_eq!(list("SET DateStyle TO DEFAULT"), [Effect::Reset(Some(b"datestyle"[..].into()))]);
     assert_eq!(list("SET LOCAL seed TO 0.5"), [Effect::Pins(Pin::Settings)]);
-    assert_eq!(list("SET x = E'a'"), [Effect::Pins(Pin::Settings)]);
+    assert_eq!(list("SET x = E'a\\n'"), [set_to("x", "E'a\\n'")]);
+    assert_eq!(list("SET x = 'a\\n'"), [Effect::Pins(Pin::Settings)]);
     assert_eq!(list("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"), [Effect::Pins(Pin::Settings)]);
 }
 
@@ -67,12 +68,7 @@ fn pins() {
     assert_eq!(pin("select SetSeed (0.5)"), Some(Pin::Settings));
     assert_eq!(pin("select set_config('a', 'b', false)"), Some(Pin::Settings));
     assert_eq!(pin("select set_config('a', f('b', (1)), True )"), None);
-    for unclear in [
-        "set_config('a', 'b', not true)",
-        "set_config",
-        "set_config('a', $1, x.true)",
-        "set_config('a', true",
-    ] {
+    for unclear in ["set_config('a', 'b', not true)", "set_config('a', $1, x.true)", "set_config('a', true"] {
         assert_eq!(pin(&format!("select {unclear}")), Some(Pin::Settings), "{unclear}");
     }
     assert_eq!(list("DECLARE c CURSOR WITH HOLD FOR SELECT 1"), [Effect::Pins(Pin::HoldCursor)]);

@@ -26,6 +26,7 @@ pub mod preparation;
 pub mod prepared;
 pub mod replies;
 pub mod reports;
+pub mod residue;
 pub mod sequences;
 pub mod server;
 pub mod simple;
