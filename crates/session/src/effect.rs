@@ -1,6 +1,6 @@
 //! What a text does to the session's own state, as far as a text can tell. What it cannot tell is caught by evidence: command tags and ParameterStatus.
 
-use crate::datestyle;
+use crate::assign::{reset, set};
 use crate::pin::Pin;
 use crate::residue::residue;
 use crate::tokens::{Token, Tokens};
@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 pub enum Effect {
     /// `SET name TO value`: lower-cased name and the value as SQL text.
     Set(Box<[u8]>, Box<[u8]>),
+    /// The same of several settings at once.
+    SetAll(Vec<(&'static [u8], Box<[u8]>)>),
     /// A tag that may change something, but nothing outlives the transaction (SET LOCAL, SET TRANSACTION, an ordinary cursor).
     Scoped,
     /// `RESET name`, or everything.
@@ -57,7 +59,7 @@ pub fn effects(text: &[u8]) -> Option<Effects> {
 pub fn effects_of_cut(text: &[u8]) -> Option<Effects> {
     let mut effects = read(text)?;
     if let Some(last) = effects.list.back_mut()
-        && matches!(last, Effect::Set(..) | Effect::Reset(_) | Effect::Deallocate(_))
+        && matches!(last, Effect::Set(..) | Effect::SetAll(_) | Effect::Reset(_) | Effect::Deallocate(_))
     {
         *last = Effect::Pins(Pin::Settings);
     }
@@ -109,7 +111,7 @@ fn contains(text: &[u8], words: &[u8]) -> bool {
 }
 
 /// Reads on to the end of this statement; false when the rest of the text is not understood.
-fn skip_statement(tokens: &mut Tokens<'_>) -> bool {
+pub(crate) fn skip_statement(tokens: &mut Tokens<'_>) -> bool {
     loop {
         let mut look = *tokens;
         match look.next() {
@@ -158,73 +160,6 @@ pub(crate) fn name(tokens: &mut Tokens<'_>) -> Option<Box<[u8]>> {
         *tokens = look;
     }
     Some(name.into())
-}
-
-fn set(tokens: &mut Tokens<'_>) -> Option<Effect> {
-    let mut look = *tokens;
-    let second = look.next()?;
-    let local = second.is("local");
-    if local || second.is("session") {
-        *tokens = look;
-    }
-    let unknown = if local { Effect::Scoped } else { Effect::Pins(Pin::Settings) };
-    let mut look = *tokens;
-    let word = look.next()?;
-    if word.is("constraints") {
-        return None;
-    }
-    if word.is("transaction") {
-        return Some(Effect::Scoped);
-    }
-    if word.is("characteristics") || word.is("authorization") || word.is("role") || word.is("xml") {
-        return Some(unknown);
-    }
-    let mut zone = false;
-    let named = if word.is("time") && look.next().is_some_and(|t| t.is("zone")) {
-        *tokens = look;
-        zone = true;
-        Some(Box::from(&b"timezone"[..]))
-    } else if word.is("names") || word.is("schema") {
-        look = *tokens;
-        look.next();
-        *tokens = look;
-        Some(Box::from(if word.is("names") { &b"client_encoding"[..] } else { b"search_path" }))
-    } else {
-        name(tokens).filter(|_| tokens.next().is_some_and(|t| t.is("to") || t.is_byte(b'=')))
-    };
-    let effect = named.and_then(|name| value(tokens).map(|value| (name, value)));
-    Some(match effect {
-        // Not a setting but a deed: what `random` gives from now on outlives any transaction.
-        Some((name, _)) if *name == *b"seed" => Effect::Pins(Pin::Settings),
-        _ if local => Effect::Scoped,
-        None => unknown,
-        // These are the transaction's own, whatever form of SET names them.
-        Some((name, _)) if name.starts_with(b"transaction_") => Effect::Scoped,
-        Some((name, _)) if matches!(&*name, b"role" | b"session_authorization") => unknown,
-        Some((name, value)) if value.eq_ignore_ascii_case(b"default") => Effect::Reset(Some(name)),
-        Some((name, value)) if *name == *datestyle::NAME && !datestyle::is_plain(&value) => unknown,
-        // Two forms that only SET TIME ZONE has.
-        Some((name, value)) if zone && value.eq_ignore_ascii_case(b"local") => Effect::Reset(Some(name)),
-        Some((_, value)) if zone && Tokens::new(&value).next().is_some_and(|t| t.is("interval")) => unknown,
-        Some((name, value)) => Effect::Set(name, value),
-    })
-}
-
-/// The text up to the end of the statement, when all of it is understood.
-fn value(tokens: &mut Tokens<'_>) -> Option<Box<[u8]>> {
-    let from = tokens.rest();
-    skip_statement(tokens).then_some(())?;
-    let value = from[..from.len() - tokens.rest().len()].trim_ascii_end();
-    (!value.is_empty()).then(|| value.into())
-}
-
-fn reset(tokens: &mut Tokens<'_>) -> Effect {
-    let mut look = *tokens;
-    match look.next() {
-        Some(t) if t.is("time") => Effect::Reset(Some(Box::from(&b"timezone"[..]))),
-        Some(t) if t.is("session") || t.is("role") || t.is("transaction") => Effect::Pins(Pin::Settings),
-        _ => name(tokens).map_or(Effect::Pins(Pin::Settings), |name| Effect::Reset(Some(name))),
-    }
 }
 
 fn deallocate(tokens: &mut Tokens<'_>) -> Effect {

@@ -36,8 +36,21 @@ fn reads_settings() {
     assert_eq!(list("SET x TO DEFAULT"), [Effect::Reset(Some(b"x"[..].into()))]);
     assert_eq!(list("SET LOCAL x = 1"), [Effect::Scoped]);
     assert_eq!(list("SET TRANSACTION READ ONLY"), [Effect::Scoped]);
-    assert_eq!(list("SET ROLE bob"), [Effect::Pins(Pin::Settings)]);
-    assert_eq!(list("SET session_authorization TO bob"), [Effect::Pins(Pin::Settings)]);
+    assert_eq!(list("SET ROLE bob"), [set_to("role", "bob")]);
+    assert_eq!(list("SET SESSION ROLE = 'bob'"), [set_to("role", "'bob'")]);
+    assert_eq!(
+        list("SET ROLE DEFAULT; RESET ROLE"),
+        [Effect::Reset(Some(b"role"[..].into())), Effect::Reset(Some(b"role"[..].into()))]
+    );
+    assert_eq!(list("SET LOCAL ROLE bob"), [Effect::Scoped]);
+    assert_eq!(list("SET session_authorization TO bob"), [set_to("session_authorization", "bob")]);
+    assert_eq!(list("SET SESSION AUTHORIZATION \"B\""), [set_to("session_authorization", "\"B\"")]);
+    assert_eq!(
+        list("RESET SESSION AUTHORIZATION"),
+        [Effect::Reset(Some(b"session_authorization"[..].into()))]
+    );
+    assert_eq!(list("SET XML OPTION DOCUMENT"), [set_to("xmloption", "DOCUMENT")]);
+    assert_eq!(list("SET schema TO a"), [set_to("schema", "a")]);
     assert_eq!(list("SET transaction_isolation TO serializable"), [Effect::Scoped]);
     assert_eq!(list("SET TIME ZONE LOCAL"), [Effect::Reset(Some(b"timezone"[..].into()))]);
     assert_eq!(list("SET TIME ZONE INTERVAL '1' HOUR"), [Effect::Pins(Pin::Settings)]);
@@ -47,7 +60,28 @@ fn reads_settings() {
     assert_eq!(list("SET LOCAL seed TO 0.5"), [Effect::Pins(Pin::Settings)]);
     assert_eq!(list("SET x = E'a\\n'"), [set_to("x", "E'a\\n'")]);
     assert_eq!(list("SET x = 'a\\n'"), [Effect::Pins(Pin::Settings)]);
-    assert_eq!(list("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"), [Effect::Pins(Pin::Settings)]);
+    let all = |given: &[(&'static str, &str)]| {
+        let pair = |(name, value): &(&'static str, &str)| (name.as_bytes(), Box::from(value.as_bytes()));
+        [Effect::SetAll(given.iter().map(pair).collect())]
+    };
+    assert_eq!(
+        list("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"),
+        all(&[("default_transaction_read_only", "on")])
+    );
+    assert_eq!(
+        list(
+            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE NOT DEFERRABLE;"
+        ),
+        all(&[
+            ("default_transaction_isolation", "'repeatable read'"),
+            ("default_transaction_read_only", "off"),
+            ("default_transaction_deferrable", "off"),
+        ])
+    );
+    assert_eq!(
+        list("SET SESSION CHARACTERISTICS AS TRANSACTION SNAPSHOT 'x'"),
+        [Effect::Pins(Pin::Settings)]
+    );
 }
 
 #[test]

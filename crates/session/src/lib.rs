@@ -7,6 +7,7 @@
 //! is free only when nothing is owed and no transaction is open; any reply that does not fit breaks the session, it is never guessed.
 //! The result does not depend on how the bytes were cut into pieces. Deliberately absent: sockets, pools, routing.
 pub mod asked;
+pub mod assign;
 pub mod begin;
 pub mod block;
 pub mod datestyle;

@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+/// Whose rights a session uses: these two must be the last that are set, and the first that are taken back, because they decide what may be set.
+pub(crate) const ROLE: &[u8] = b"role";
+/// As which user it counts; setting it takes the role back (documentation, SET SESSION AUTHORIZATION).
+pub(crate) const AUTHORIZATION: &[u8] = b"session_authorization";
+
 /// A setting's value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
@@ -71,7 +76,19 @@ impl Settings {
             datestyle::NAME => datestyle::over(self.get(name), sql)?,
             _ => Value::Sql(sql.into()),
         };
-        Some(self.with(name, Some(value)))
+        let same = self.with(name, Some(value));
+        Some(if name == AUTHORIZATION { same.with(ROLE, None) } else { same })
+    }
+
+    /// The same, with the role and authorization of `from`.
+    pub(crate) fn acting_as(&self, from: &Settings) -> Settings {
+        let mut all = self.clone();
+        for name in [ROLE, AUTHORIZATION] {
+            if all.get(name) != from.get(name) {
+                all = all.with(name, from.get(name).cloned());
+            }
+        }
+        all
     }
 
     /// Names and values, in order of names.
@@ -85,6 +102,11 @@ impl Settings {
         if self.digest() == wanted.digest() {
             return sql;
         }
+        let who = |name: &[u8]| name == ROLE || name == AUTHORIZATION;
+        // Whatever the rights are that the server has now, they are not those under which the rest was set.
+        for (name, _) in self.iter().filter(|(name, _)| who(name)) {
+            reset(&mut sql, name);
+        }
         // A value in two parts may say one of them only: the other must not be what was there before.
         let stale = |name: &[u8], value: &Value| match name {
             datestyle::NAME => wanted.get(name) != Some(value),
@@ -92,31 +114,45 @@ impl Settings {
             b"seed" => false,
             _ => wanted.get(name).is_none(),
         };
-        for (name, _) in self.iter().filter(|(name, value)| stale(name, value)) {
-            sql.extend_from_slice(b"RESET ");
-            quote_name(&mut sql, name);
-            sql.extend_from_slice(b";");
+        for (name, _) in self.iter().filter(|(name, value)| !who(name) && stale(name, value)) {
+            reset(&mut sql, name);
         }
-        for (name, value) in wanted.iter().filter(|(name, value)| self.get(name) != Some(value)) {
-            match value {
-                Value::Text(text) => {
-                    // set_config reads the string as the startup packet's reader does; SET would quote a whole list as one name.
-                    sql.extend_from_slice(b"SELECT pg_catalog.set_config(");
-                    quote_literal(&mut sql, name);
-                    sql.extend_from_slice(b",");
-                    quote_literal(&mut sql, text);
-                    sql.extend_from_slice(b",false);");
-                }
-                Value::Sql(text) => {
-                    sql.extend_from_slice(b"SET ");
-                    quote_name(&mut sql, name);
-                    sql.extend_from_slice(b" TO ");
-                    sql.extend_from_slice(text);
-                    sql.extend_from_slice(b";");
-                }
+        for (name, value) in wanted.iter().filter(|(name, value)| !who(name) && self.get(name) != Some(value))
+        {
+            assign(&mut sql, name, value);
+        }
+        for name in [AUTHORIZATION, ROLE] {
+            if let Some(value) = wanted.get(name) {
+                assign(&mut sql, name, value);
             }
         }
         sql
+    }
+}
+
+fn reset(sql: &mut Vec<u8>, name: &[u8]) {
+    sql.extend_from_slice(b"RESET ");
+    quote_name(sql, name);
+    sql.extend_from_slice(b";");
+}
+
+fn assign(sql: &mut Vec<u8>, name: &[u8], value: &Value) {
+    match value {
+        Value::Text(text) => {
+            // set_config reads the string as the startup packet's reader does; SET would quote a whole list as one name.
+            sql.extend_from_slice(b"SELECT pg_catalog.set_config(");
+            quote_literal(sql, name);
+            sql.extend_from_slice(b",");
+            quote_literal(sql, text);
+            sql.extend_from_slice(b",false);");
+        }
+        Value::Sql(text) => {
+            sql.extend_from_slice(b"SET ");
+            quote_name(sql, name);
+            sql.extend_from_slice(b" TO ");
+            sql.extend_from_slice(text);
+            sql.extend_from_slice(b";");
+        }
     }
 }
 
@@ -171,6 +207,25 @@ mod tests {
             sql,
             "RESET \"gone\";SET \"my\".\"x\" TO on;SELECT pg_catalog.set_config(E'search_path',E'a, ''b\\\\',false);"
         );
+    }
+
+    #[test]
+    fn rights_are_taken_back_first_and_taken_last() {
+        let with = |settings: &Settings, name: &[u8], sql: &[u8]| settings.set(name, sql).unwrap();
+        let bob = with(&with(&Settings::default(), ROLE, b"bob"), b"a.b", b"1");
+        let amy = with(&with(&Settings::default(), b"zeta", b"1"), AUTHORIZATION, b"amy");
+        let amy = with(&amy, ROLE, b"none");
+        let text = |from: &Settings, to: &Settings| String::from_utf8(from.delta(to)).unwrap();
+        assert_eq!(
+            text(&bob, &amy),
+            "RESET \"role\";RESET \"a\".\"b\";SET \"zeta\" TO 1;SET \"session_authorization\" TO amy;SET \"role\" TO none;"
+        );
+        assert_eq!(
+            text(&bob, &with(&bob, b"a.b", b"2")),
+            "RESET \"role\";SET \"a\".\"b\" TO 2;SET \"role\" TO bob;"
+        );
+        // The new authorization takes the role back.
+        assert_eq!(with(&bob, AUTHORIZATION, b"amy").get(ROLE), None);
     }
 
     #[test]

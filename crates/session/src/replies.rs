@@ -2,6 +2,7 @@
 
 use crate::effect::Effect;
 use crate::machine::{MAX_HELD, Machine, answer};
+use crate::params::{Settings, Value};
 use crate::pending::{Fate, Kind, Undo};
 use crate::pin::Pin;
 use crate::prepared::SERVER_PREFIX;
@@ -330,6 +331,12 @@ impl Machine {
                 }
                 None => self.pin_for(Pin::Settings),
             },
+            (b"SET", Some(Effect::SetAll(all))) => self.change(|settings| {
+                let set = |settings: Settings, (name, value): &(&'static [u8], Box<[u8]>)| {
+                    settings.with(name, Some(Value::Sql(value.clone())))
+                };
+                all.iter().fold(settings.clone(), set)
+            }),
             (b"SET" | b"DECLARE CURSOR" | b"DO", Some(Effect::Scoped)) => {}
             (b"SET" | b"RESET", Some(Effect::Reset(Some(name)))) => self.reset(&name),
             (b"RESET", Some(Effect::Reset(None))) => self.reset_all(),

@@ -79,8 +79,10 @@ impl Machine {
 
     pub(crate) fn reset_all(&mut self) {
         self.note_reset();
-        self.change(|_| Settings::default());
-        self.settings = self.startup.clone();
+        // Who the session acts as is no setting to it (documentation, RESET).
+        let who = |settings: &Settings, from: &Settings| settings.acting_as(from);
+        self.change(|settings| who(&Settings::default(), settings));
+        self.settings = who(&self.startup, &self.settings);
     }
 
     pub(crate) fn discard_all(&mut self) {
