@@ -65,7 +65,12 @@ struct Session {
 
 impl Session {
     fn new() -> Self {
-        let limits = Limits { max_prepared_statements: 100, max_client_statements: 100, session_mode: false };
+        let limits = Limits {
+            max_prepared_statements: 100,
+            max_client_statements: 100,
+            session_mode: false,
+            probing: Default::default(),
+        };
         let mut session = Self {
             machine: Machine::new(1, Arc::new(Texts::default()), Settings::default(), limits),
             server: Some(Box::default()),

@@ -14,5 +14,7 @@ mod house;
 mod limits;
 #[path = "torture/memory.rs"]
 mod memory;
+#[path = "torture/residue.rs"]
+mod residue;
 #[path = "torture/signals.rs"]
 mod signals;

@@ -7,6 +7,7 @@ use pgherd_session::machine::{Limits, Machine};
 use pgherd_session::params::Settings;
 use pgherd_session::pin::Pin;
 use pgherd_session::prepared::Texts;
+use pgherd_session::probe::Probing;
 use pgherd_session::reports::Reported;
 use pgherd_session::server::ServerState;
 use pgherd_session::step::{Broken, Halt};
@@ -61,7 +62,9 @@ pub(crate) struct Player {
 
 /// Plays it; the fault names the line.
 pub(crate) fn play(script: &Script, cut: Cut) -> Result<(), String> {
-    let limits = Limits { max_prepared_statements: 100, max_client_statements: 100, session_mode: false };
+    let (max_prepared_statements, max_client_statements) = (100, 100);
+    let probing = Probing::Never;
+    let limits = Limits { max_prepared_statements, max_client_statements, session_mode: false, probing };
     let mut player = Player {
         cut,
         texts: Arc::default(),

@@ -44,6 +44,11 @@ impl Session {
             if self.is_done(held) {
                 return Poll::Ready(Fate::Free);
             }
+            if self.machine.wants_probe()
+                && let Err(fate) = self.ask_server(cx, held)
+            {
+                return Poll::Ready(fate);
+            }
             self.note_early_writes(held);
             if self.machine.is_between_transactions() {
                 self.note_definitions();
@@ -77,6 +82,14 @@ impl Session {
         }
         let desk = self.desk.as_ref();
         self.machine.is_free() && desk.is_none_or(|desk| !desk.up.has_output() && desk.down.undecided() == 0)
+    }
+
+    /// What the session has left in its server is not known: the server is asked, and the client need not wait for the answer.
+    fn ask_server(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<(), Fate> {
+        let worker = &self.worker;
+        let desk = self.desk.get_or_insert_with(|| worker.desks.take());
+        self.machine.ask_server(&mut Port(desk.up.plan()));
+        self.push_up(cx, held)
     }
 
     fn heed_in_relay(&mut self, held: &mut Held) -> Option<Fate> {

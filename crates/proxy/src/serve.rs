@@ -39,6 +39,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         max_prepared_statements: terms.max_prepared_statements,
         max_client_statements: MAX_CLIENT_STATEMENTS,
         session_mode: terms.mode == crate::terms::Mode::Session,
+        probing: terms.probing,
     };
     let shared_written = shared.written(&terms.database);
     let splits = terms.routing == Routing::Any;

@@ -1,7 +1,7 @@
 //! SET and RESET in all their forms (PostgreSQL documentation, SQL commands SET, RESET, SET ROLE, SET SESSION AUTHORIZATION, SET TRANSACTION).
 
 use crate::datestyle;
-use crate::effect::{Effect, name, skip_statement};
+use crate::effect::{Assignment, Effect, name, skip_statement};
 use crate::params::{AUTHORIZATION, ROLE};
 use crate::pin::Pin;
 use crate::tokens::{Token, Tokens};
@@ -32,7 +32,7 @@ pub(crate) fn set(tokens: &mut Tokens<'_>) -> Option<Effect> {
     let effect = named.and_then(|name| value(tokens).map(|value| (name, value)));
     Some(match effect {
         // Not a setting but a deed: what `random` gives from now on outlives any transaction.
-        Some((name, _)) if *name == *b"seed" => Effect::Pins(Pin::Settings),
+        Some((name, _)) if *name == *b"seed" => Effect::Pins(Pin::Unprovable),
         _ if local => Effect::Scoped,
         None => unknown,
         // These are the transaction's own, whatever form of SET names them.
@@ -66,7 +66,7 @@ fn special<'a>(word: Token<'_>, mut look: Tokens<'a>, tokens: &mut Tokens<'a>) -
 }
 
 /// SESSION CHARACTERISTICS AS TRANSACTION: modes, which are the defaults of transactions by other names.
-fn characteristics(tokens: &mut Tokens<'_>) -> Option<Vec<(&'static [u8], Box<[u8]>)>> {
+fn characteristics(tokens: &mut Tokens<'_>) -> Option<Vec<Assignment>> {
     let mut all = Vec::new();
     tokens.next().filter(|t| t.is("as"))?;
     tokens.next().filter(|t| t.is("transaction"))?;

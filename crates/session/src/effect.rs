@@ -7,13 +7,16 @@ use crate::tokens::{Token, Tokens};
 use crate::vacate::{speaks_of_databases, vacated};
 use std::collections::VecDeque;
 
+/// A setting's name and the value it gets, as SQL text.
+pub type Assignment = (&'static [u8], Box<[u8]>);
+
 /// One change of session state, in the order in which the commands stand in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// `SET name TO value`: lower-cased name and the value as SQL text.
     Set(Box<[u8]>, Box<[u8]>),
     /// The same of several settings at once.
-    SetAll(Vec<(&'static [u8], Box<[u8]>)>),
+    SetAll(Vec<Assignment>),
     /// A tag that may change something, but nothing outlives the transaction (SET LOCAL, SET TRANSACTION, an ordinary cursor).
     Scoped,
     /// `RESET name`, or everything.

@@ -57,7 +57,7 @@ fn reads_settings() {
     assert_eq!(list("SET DateStyle TO iso, ymd"), [set_to("datestyle", "iso, ymd")]);
     assert_eq!(list("SET DateStyle TO 'iso, default'"), [Effect::Pins(Pin::Settings)]);
     assert_eq!(list("SET DateStyle TO DEFAULT"), [Effect::Reset(Some(b"datestyle"[..].into()))]);
-    assert_eq!(list("SET LOCAL seed TO 0.5"), [Effect::Pins(Pin::Settings)]);
+    assert_eq!(list("SET LOCAL seed TO 0.5"), [Effect::Pins(Pin::Unprovable)]);
     assert_eq!(list("SET x = E'a\\n'"), [set_to("x", "E'a\\n'")]);
     assert_eq!(list("SET x = 'a\\n'"), [Effect::Pins(Pin::Settings)]);
     let all = |given: &[(&'static str, &str)]| {
@@ -99,7 +99,7 @@ fn pins() {
     assert_eq!(pin("select 1 into temporary x"), Some(Pin::Temporary));
     assert_eq!(pin("create table pg_temp.x()"), Some(Pin::Temporary));
     assert_eq!(pin("create temp table x() on commit drop"), None);
-    assert_eq!(pin("select SetSeed (0.5)"), Some(Pin::Settings));
+    assert_eq!(pin("select SetSeed (0.5)"), Some(Pin::Unprovable));
     assert_eq!(pin("select set_config('a', 'b', false)"), Some(Pin::Settings));
     assert_eq!(pin("select set_config('a', f('b', (1)), True )"), None);
     for unclear in ["set_config('a', 'b', not true)", "set_config('a', $1, x.true)", "set_config('a', true"] {

@@ -133,7 +133,7 @@ impl Machine {
             return self.refuse(Kind::Parse, report, up);
         }
         if let Some(effects) = &effects {
-            self.heed(effects);
+            self.heed(effects, view.query);
         }
         if view.name.is_empty() {
             let serial = self.unnamed.replace(view.rest);

@@ -142,6 +142,7 @@ impl Machine {
     pub(crate) fn forget_server(&mut self) {
         self.forget_changes();
         self.take_back();
+        self.probe = Default::default();
         (self.server, self.begun, self.block, self.fatal) = (None, None, None, None);
         self.down = Flow::default();
         self.up.drop_rest();

@@ -10,15 +10,14 @@ use crate::params::Settings;
 use crate::pending::{Fate, Kind, MAX_OWED, Owed, Pending};
 use crate::pin::Pin;
 use crate::prepared::Texts;
+use crate::probe::{Probe, Probing};
 use crate::reports::Reported;
 use crate::server::ServerState;
-use crate::step::{Broken, Halt, Sink};
+use crate::step::{Halt, Sink};
 use crate::unnamed::Unnamed;
 use bytes::BytesMut;
 use pgherd_wire::backend::Status;
-use pgherd_wire::frame::{BadLength, HEADER_LEN, Header, header};
-use pgherd_wire::frontend::{BindNames, max_frame, tag};
-use pgherd_wire::write::{self, Report};
+use pgherd_wire::write::Report;
 use std::sync::Arc;
 
 /// Most bytes of one message that are held before a decision (query text, the names of Bind, reports of a server). Longer messages flow on.
@@ -36,6 +35,8 @@ pub struct Limits {
     pub max_client_statements: usize,
     /// The pool's mode is `session`: the server is kept to the end.
     pub session_mode: bool,
+    /// When a server is asked what a session has left in it.
+    pub probing: Probing,
 }
 
 /// A portal whose execution changes the session.
@@ -109,6 +110,7 @@ pub struct Machine {
     /// What is executed by the requests in flight may be another statement than was foreseen.
     pub(crate) unproven: bool,
     pub(crate) pin: Option<Pin>,
+    pub(crate) probe: Probe,
     pub(crate) vacates: Option<Box<[u8]>>,
     pub(crate) redefined: bool,
     /// A request in flight may have committed something by the time its server is lost.
@@ -140,6 +142,7 @@ impl Machine {
         Machine {
             id,
             pin: limits.session_mode.then_some(Pin::SessionMode),
+            probe: Probe::default(),
             vacates: None,
             redefined: false,
             limits,
@@ -187,7 +190,8 @@ impl Machine {
 
     /// Gives the session a server. With `read_only`, transactions on it default to READ ONLY.
     pub fn attach(&mut self, mut server: Box<ServerState>, read_only: bool) {
-        server.is_lent |= server.guest != 0 && server.guest != self.id;
+        let others = server.guest != 0 && server.guest != self.id;
+        (server.is_lent, server.foreign) = (server.is_lent | others, server.vague && others);
         server.guest = self.id;
         self.server = Some(server);
         self.read_only = read_only;
@@ -203,6 +207,8 @@ impl Machine {
         let mut server = self.server.take()?;
         if server.loaded {
             server.dirty = Some(Pin::Load);
+        } else if std::mem::take(&mut self.probe.due) {
+            server.dirty = Some(Pin::Unprovable);
         } else if server.dirty.is_none() {
             server.dirty = self.pin.filter(|pin| *pin != Pin::SessionMode || self.limits.session_mode);
         }
@@ -215,7 +221,7 @@ impl Machine {
     /// The server is of no more use: nothing is owed, no transaction is open, no message is half-way, and nothing pins it.
     #[inline]
     pub fn is_free(&self) -> bool {
-        self.server.is_some() && self.pin.is_none() && self.is_between_transactions()
+        self.server.is_some() && self.pin.is_none() && !self.probe.due && self.is_between_transactions()
     }
 
     /// Nothing is owed, no transaction is open, no message is half-way.
@@ -283,81 +289,7 @@ impl Machine {
 
     pub(crate) fn pin_for(&mut self, pin: Pin) {
         self.pin.get_or_insert(pin);
-    }
-
-    /// Looks at the client's bytes. `bytes` are those that were not decided yet; verdicts go to `up` (towards the server), answers of our own to `down`.
-    ///
-    /// # Errors
-    /// [`Broken`]: the session ends; nothing after this point of the client's stream was decided.
-    pub fn client(&mut self, bytes: &[u8], up: &mut impl Sink, down: &mut impl Sink) -> Result<Halt, Broken> {
-        let mut rest = bytes;
-        loop {
-            if self.up.left > 0 {
-                if rest.is_empty() {
-                    return Ok(Halt::More(1));
-                }
-                rest = &rest[self.up.take(rest.len(), up)..];
-                continue;
-            }
-            let Some(frame) = header(rest).map_err(Broken::ClientLength)? else {
-                return Ok(Halt::More(HEADER_LEN));
-            };
-            let limit = max_frame(frame.tag).ok_or(Broken::ClientTag(frame.tag))?;
-            if frame.total > limit {
-                return Err(Broken::ClientLength(BadLength {
-                    tag: frame.tag,
-                    length: (frame.total - 1) as i32,
-                }));
-            }
-            let want = request_appetite(frame, rest);
-            if rest.len() < want {
-                return Ok(Halt::More(want));
-            }
-            if self.owed.len() >= MAX_OWED {
-                // Small replies lie in the server's buffer until it is full, or is told to empty it.
-                up.compose(write::flush);
-                return Ok(Halt::Full);
-            }
-            if self.must_wait_its_turn() {
-                return Ok(Halt::More(HEADER_LEN));
-            }
-            if self.awaits_admission() && frame.tag != tag::TERMINATE {
-                return Ok(Halt::Next);
-            }
-            // Never more than was asked for: what is decided must not depend on how much more is there by chance.
-            let body = &rest[HEADER_LEN..frame.total.min(rest.len()).min(want.max(MAX_HELD))];
-            match self.request(frame, body, up, down) {
-                Verdict::Pass => self.up.start(frame.total, false),
-                Verdict::Skip => self.up.start(frame.total, true),
-                Verdict::Replaced(front) => {
-                    up.skip(front);
-                    rest = &rest[front..];
-                    self.up.start(frame.total - front, false);
-                }
-                Verdict::Stop(halt) => return Ok(halt),
-            }
-        }
-    }
-
-    fn request(&mut self, frame: Header, body: &[u8], up: &mut impl Sink, down: &mut impl Sink) -> Verdict {
-        match frame.tag {
-            tag::TERMINATE => Verdict::Stop(Halt::Goodbye),
-            _ if self.refusal.is_some() => self.refused_request(frame, body, down),
-            _ if self.doomed.is_some() => self.doomed_request(frame, body, down),
-            tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => self.copy_message(frame.tag),
-            tag::SYNC => self.sync(frame, up, down),
-            tag::FLUSH if self.copy_in || !self.batch || self.discard => Verdict::Skip,
-            tag::FLUSH => Verdict::Pass,
-            // Any other message makes a copy fail and is lost with it: the server says so, and owes nothing for it.
-            _ if self.copy_in => {
-                self.copy_in = false;
-                Verdict::Pass
-            }
-            tag::QUERY => self.query(frame, body, up, down),
-            tag::FUNCTION_CALL => self.function_call(up),
-            _ if self.discard => Verdict::Skip,
-            _ => self.extended(frame, body, up, down),
-        }
+        self.suspect(pin);
     }
 
     /// Owes one reply to a request of the client that goes on.
@@ -367,22 +299,6 @@ impl Machine {
             self.turns.admitted = false;
         }
         self.owed.push(Owed::new(kind, Fate::Forward))
-    }
-}
-
-/// How many bytes of a client's message must be there before it can be decided.
-fn request_appetite(frame: Header, have: &[u8]) -> usize {
-    match frame.tag {
-        tag::QUERY => frame.total.min(MAX_HELD),
-        tag::PARSE if frame.total <= MAX_PREPARED => frame.total,
-        tag::PARSE => MAX_HELD,
-        tag::DESCRIBE | tag::CLOSE | tag::EXECUTE => frame.total,
-        tag::BIND => {
-            let front = &have[HEADER_LEN..frame.total.min(have.len())];
-            let enough = BindNames::view(front).is_some();
-            if enough { HEADER_LEN } else { frame.total.min(MAX_HELD).min(have.len() + 1) }
-        }
-        _ => HEADER_LEN,
     }
 }
 

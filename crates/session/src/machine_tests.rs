@@ -1,4 +1,5 @@
 use super::*;
+use pgherd_wire::frame::HEADER_LEN;
 use pgherd_wire::write;
 
 /// Counts what is decided, and keeps what is composed.
@@ -24,7 +25,12 @@ impl Sink for Counted {
 
 #[test]
 fn a_client_owed_too_much_waits_until_half_of_it_came() {
-    let limits = Limits { max_prepared_statements: 1, max_client_statements: 1, session_mode: false };
+    let limits = Limits {
+        max_prepared_statements: 1,
+        max_client_statements: 1,
+        session_mode: false,
+        probing: Default::default(),
+    };
     let mut machine = Machine::new(1, Arc::default(), Settings::default(), limits);
     machine.attach(Box::default(), false);
     let close_portal = [b'C', 0, 0, 0, 6, b'P', 0];

@@ -97,7 +97,12 @@ mod tests {
     }
 
     fn machine(owed: &[Kind]) -> Machine {
-        let limits = Limits { max_prepared_statements: 10, max_client_statements: 10, session_mode: false };
+        let limits = Limits {
+            max_prepared_statements: 10,
+            max_client_statements: 10,
+            session_mode: false,
+            probing: Default::default(),
+        };
         let mut machine = Machine::new(1, Arc::default(), Settings::default(), limits);
         for kind in owed {
             machine.owed.push(Owed::new(*kind, Fate::Forward));

@@ -19,6 +19,19 @@ pub enum Value {
     Sql(Box<[u8]>),
 }
 
+impl Value {
+    /// It is this value, as a server tells it.
+    pub(crate) fn says(&self, told: &[u8]) -> bool {
+        match self {
+            Value::Text(text) => **text == *told,
+            Value::Sql(sql) => match &**sql {
+                [b'\'', inner @ .., b'\''] => inner == told && !inner.contains(&b'\''),
+                bare => bare == told,
+            },
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     values: BTreeMap<Box<[u8]>, Value>,

@@ -31,12 +31,14 @@ pub enum Kind {
     Close,
     /// Sync.
     Sync,
+    /// A Query of ours that asks what the session has left in the server.
+    Probe,
 }
 
 impl Kind {
     /// ReadyForQuery is its last reply.
     pub fn ends_unit(self) -> bool {
-        matches!(self, Kind::Query | Kind::Function | Kind::Sync)
+        matches!(self, Kind::Query | Kind::Function | Kind::Sync | Kind::Probe)
     }
 }
 

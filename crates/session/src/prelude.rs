@@ -24,8 +24,14 @@ impl Machine {
             false => self.settings.clone(),
             true => read_only(&self.settings),
         };
-        if server.applied.digest() != wanted.digest() {
-            let sql = server.applied.delta(&wanted);
+        if server.applied.digest() != wanted.digest() || server.foreign {
+            let sql = match server.foreign {
+                true => {
+                    [b"RESET ALL;", &*Settings::default().acting_as(&server.applied).delta(&wanted)].concat()
+                }
+                false => server.applied.delta(&wanted),
+            };
+            (server.vague, server.foreign) = (server.vague && !server.foreign, false);
             up.compose(|out| pgherd_wire::write::query(out, &sql));
             self.owed.push(Owed::new(Kind::Query, Fate::Swallow));
             server.applied = wanted;
@@ -47,7 +53,7 @@ impl Machine {
 }
 
 /// The same settings with transactions READ ONLY by default.
-fn read_only(settings: &Settings) -> Settings {
+pub(crate) fn read_only(settings: &Settings) -> Settings {
     let on = Value::Text(Box::from(&b"on"[..]));
     settings.with(b"default_transaction_read_only", Some(on))
 }

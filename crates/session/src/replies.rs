@@ -1,8 +1,6 @@
 //! What a server sends, and to whom it belongs.
 
-use crate::effect::Effect;
 use crate::machine::{MAX_HELD, Machine, answer};
-use crate::params::{Settings, Value};
 use crate::pending::{Fate, Kind, Undo};
 use crate::pin::Pin;
 use crate::prepared::SERVER_PREFIX;
@@ -43,7 +41,11 @@ impl Machine {
                 Ok(None) => return Ok(HEADER_LEN),
                 Err(bad) => return Err(Broken::Server("an impossible length", bad.tag)),
             };
-            let want = reply_appetite(frame);
+            let want = match self.owed.head() {
+                // A row of our own, which is read.
+                Some(head) if head.kind == Kind::Probe => frame.total.min(MAX_HELD),
+                _ => reply_appetite(frame),
+            };
             if rest.len() < want {
                 return Ok(want);
             }
@@ -94,6 +96,11 @@ impl Machine {
         let delivery = if head.fate == Fate::Forward { Delivery::Pass } else { Delivery::Drop };
         let done = match (head.kind, frame.tag) {
             (Kind::Query | Kind::Execute, tag::DATA_ROW) => return Ok(delivery),
+            (Kind::Probe, tag::DATA_ROW) => {
+                self.note_probe_row(body);
+                return Ok(delivery);
+            }
+            (Kind::Probe, tag::ROW_DESCRIPTION | tag::COMMAND_COMPLETE) => false,
             (Kind::Query, tag::ROW_DESCRIPTION | tag::EMPTY_QUERY) => false,
             (Kind::Query | Kind::Execute, tag::COPY_OUT | tag::COPY_DATA | tag::COPY_DONE) => false,
             (Kind::Query | Kind::Execute, tag::COPY_IN) => {
@@ -106,6 +113,7 @@ impl Machine {
                     let tag = command_tag(body);
                     self.watch.defined |= defines(tag);
                     self.confirm(tag);
+                    self.suspect_after(tag);
                 }
                 done
             }
@@ -194,6 +202,10 @@ impl Machine {
             self.texts.retire(&statement);
         }
         let (kind, fate, undo) = (head.kind, head.fate, std::mem::take(&mut head.undo));
+        if kind == Kind::Probe {
+            self.note_probe_error();
+            return Ok(Delivery::Drop);
+        }
         if kind.ends_unit() {
             head.effects = None;
             return match fate {
@@ -242,6 +254,11 @@ impl Machine {
         let unexpected = Broken::Server("ReadyForQuery out of turn", tag::READY);
         let status = Status::view(body).ok_or(unexpected.clone())?;
         let owed = self.owed.pop().filter(|owed| owed.kind.ends_unit()).ok_or(unexpected.clone())?;
+        if owed.kind == Kind::Probe {
+            self.failed = false;
+            self.conclude_probe();
+            return if status == self.status { Ok(Delivery::Drop) } else { Err(unexpected) };
+        }
         if owed.fate == Fate::Swallow {
             // First the settings, outside of any block; then the BEGIN, after which the server is where the client believes it to be.
             let more =
@@ -289,87 +306,10 @@ impl Machine {
         }
         (self.rolled_back, self.mixed, self.failed) = (false, false, false);
     }
-
-    /// A command completed: what it did to the session.
-    fn confirm(&mut self, tag: &[u8]) {
-        if let Some(head) = self.owed.head().filter(|head| head.closes && head.single) {
-            head.settled = matches!(tag, b"COMMIT" | b"ROLLBACK" | b"PREPARE TRANSACTION");
-        }
-        match tag {
-            b"ROLLBACK" => self.rolled_back = true,
-            // What was changed until now stays, whatever comes.
-            b"COMMIT" | b"PREPARE TRANSACTION" if self.before.is_some() => {
-                self.mixed |= self.rolled_back;
-                self.before = None;
-            }
-            b"SET" | b"RESET" | b"DISCARD ALL" | b"DEALLOCATE" | b"DEALLOCATE ALL" => {
-                self.confirm_effect(tag)
-            }
-            b"COMMIT PREPARED" => self.texts.retire_all(),
-            _ if is_definition(tag) => {
-                self.texts.retire_all();
-                self.redefined = true;
-            }
-            b"LISTEN" | b"LOAD" | b"PREPARE" | b"DECLARE CURSOR" | b"DO" => self.confirm_effect(tag),
-            _ => {}
-        }
-    }
-
-    fn confirm_effect(&mut self, tag: &[u8]) {
-        let effect = self.owed.head().and_then(|head| head.effects.as_mut()?.list.pop_front());
-        self.touched = true;
-        if let Some(server) = self.server.as_mut().filter(|_| tag == b"LOAD") {
-            server.loaded = true;
-        }
-        match (tag, effect) {
-            (b"SET" | b"RESET" | b"DO" | b"DECLARE CURSOR", _) if self.unproven => {
-                self.pin_for(Pin::Unprovable)
-            }
-            (b"SET", Some(Effect::Set(name, value))) => match self.settings.set(&name, &value) {
-                Some(_) => {
-                    self.change(|settings| settings.set(&name, &value).unwrap_or_else(|| settings.clone()))
-                }
-                None => self.pin_for(Pin::Settings),
-            },
-            (b"SET", Some(Effect::SetAll(all))) => self.change(|settings| {
-                let set = |settings: Settings, (name, value): &(&'static [u8], Box<[u8]>)| {
-                    settings.with(name, Some(Value::Sql(value.clone())))
-                };
-                all.iter().fold(settings.clone(), set)
-            }),
-            (b"SET" | b"DECLARE CURSOR" | b"DO", Some(Effect::Scoped)) => {}
-            (b"SET" | b"RESET", Some(Effect::Reset(Some(name)))) => self.reset(&name),
-            (b"RESET", Some(Effect::Reset(None))) => self.reset_all(),
-            (b"DISCARD ALL", _) => self.discard_all(),
-            (b"DEALLOCATE ALL", _) => self.forget_statements(),
-            (b"DEALLOCATE", _) => {}
-            (_, Some(Effect::Pins(pin))) => self.pin_for(pin),
-            (b"LISTEN", _) => self.pin_for(Pin::Listen),
-            (b"LOAD", _) => self.pin_for(Pin::Load),
-            (b"PREPARE", _) => self.pin_for(Pin::SqlPrepare),
-            (b"SET" | b"RESET", _) => self.pin_for(Pin::Settings),
-            _ => self.pin_for(Pin::Unprovable),
-        }
-    }
-
-    /// All statements are gone but those whose Parse is still on its way. The unnamed one is none of them.
-    pub(crate) fn forget_statements(&mut self) {
-        let coming: Vec<&[u8]> = self.owed.iter().filter_map(|owed| owed.undo.named()).collect();
-        self.names.keep_only(|name| coming.contains(&name));
-        if let Some(server) = self.server.as_mut() {
-            server.forget_all();
-        }
-    }
 }
 
 fn delivery_is_ours(delivery: &Delivery) -> bool {
     matches!(delivery, Delivery::Pass)
-}
-
-/// After such a command a text may mean something else than before.
-fn is_definition(tag: &[u8]) -> bool {
-    let first = tag.split(|b| *b == b' ').next();
-    matches!(first, Some(b"CREATE" | b"ALTER" | b"DROP"))
 }
 
 /// A Bind or Describe that fails so may owe it to what the server remembers of the statement: the tables and types it was made for changed (a result type that

@@ -70,6 +70,10 @@ pub struct ServerState {
     pub(crate) guest: u64,
     /// Another session had it before, whose last values of sequences were not forgotten.
     pub(crate) is_lent: bool,
+    /// Code nobody has seen ran there, which may have made settings that no view shows (documentation, chapter 20.16). Nobody but the session that ran it may meet them.
+    pub(crate) vague: bool,
+    /// And it is another session's now: all settings are to be made anew.
+    pub(crate) foreign: bool,
     /// A library was loaded into it, which nothing takes away: it must not be used by another session.
     pub(crate) loaded: bool,
     statements: HashMap<u64, Prepared, BuildHasherDefault<NumberHasher>>,

@@ -39,7 +39,7 @@ impl Machine {
         let refused = self.refused_setting(effects.as_ref()).or_else(|| self.refused_question(text));
         let effects = effects.filter(|_| refused.is_none());
         if let Some(effects) = &effects {
-            self.heed(effects);
+            self.heed(effects, text);
         }
         self.note_text(text);
         let forget = self.meets_others_values() && asks_for_last_value(text);

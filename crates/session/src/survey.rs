@@ -121,7 +121,12 @@ mod tests {
     use std::sync::Arc;
 
     fn machine() -> Machine {
-        let limits = Limits { max_prepared_statements: 10, max_client_statements: 10, session_mode: false };
+        let limits = Limits {
+            max_prepared_statements: 10,
+            max_client_statements: 10,
+            session_mode: false,
+            probing: Default::default(),
+        };
         Machine::new(1, Arc::default(), Settings::default(), limits)
     }
 

@@ -88,6 +88,7 @@ impl Machine {
     }
 
     pub(crate) fn note_text(&mut self, text: &[u8]) {
+        self.suspect_of_text(text);
         self.watch.asked |= crate::asked::asked(text).is_some();
         if self.watch.commits && !self.watch.spoke {
             self.watch.spoke = speaks_of_commit(text);
@@ -103,7 +104,7 @@ impl Machine {
     /// Gives up what pins the session, where it must not stay: what the server holds for it is cleaned away when it goes back. Only between transactions.
     pub fn shed_pin(&mut self) -> Option<Pin> {
         let pin = self.pin.filter(|_| !self.limits.session_mode && self.is_between_transactions())?;
-        self.pin = None;
+        (self.pin, self.probe.due) = (None, false);
         if let Some(server) = self.server.as_mut() {
             server.dirty = Some(pin);
         }
@@ -139,7 +140,12 @@ mod tests {
 
     #[test]
     fn the_second_unit_waits_for_the_answer_to_the_first() {
-        let limits = Limits { max_prepared_statements: 1, max_client_statements: 1, session_mode: false };
+        let limits = Limits {
+            max_prepared_statements: 1,
+            max_client_statements: 1,
+            session_mode: false,
+            probing: Default::default(),
+        };
         let mut machine = Machine::new(1, Arc::default(), Settings::default(), limits);
         machine.attach(Box::new(ServerState::default()), false);
         machine.take_turns();

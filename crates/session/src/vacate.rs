@@ -1,12 +1,17 @@
 //! Commands that PostgreSQL refuses while anybody is connected to the database they name: our idle connections to it must leave.
 
-use crate::effect::Effects;
+use crate::effect::{Effect, Effects};
 use crate::machine::Machine;
+use crate::pin::Pin;
 use crate::tokens::{Token, Tokens};
 
 impl Machine {
     /// A request with these effects goes to the server.
-    pub(crate) fn heed(&mut self, effects: &Effects) {
+    pub(crate) fn heed(&mut self, effects: &Effects, text: &[u8]) {
+        let unseen = |effect: &Effect| matches!(effect, Effect::Pins(Pin::Settings));
+        if effects.pin == Some(Pin::Settings) || effects.list.iter().any(unseen) {
+            self.note_names(text);
+        }
         if let Some(pin) = effects.pin {
             self.pin_for(pin);
         }

@@ -75,7 +75,12 @@ struct Play {
 
 impl Play {
     fn new() -> Play {
-        let limits = Limits { max_prepared_statements: 2, max_client_statements: 4, session_mode: false };
+        let limits = Limits {
+            max_prepared_statements: 2,
+            max_client_statements: 4,
+            session_mode: false,
+            probing: Default::default(),
+        };
         let machine = Machine::new(1, Arc::new(Texts::default()), Settings::default(), limits);
         let (from_client, from_server) = (Vec::new(), Vec::new());
         Play { machine, from_client, from_server, up: Stream::default(), down: Stream::default() }

@@ -3,7 +3,7 @@
 use crate::app::StartError;
 use crate::config::settings::Settings;
 use crate::config::words::{AuthMethod, ClientTls, Consistency, ListenerRouting, PoolMode, ReadPreference};
-use crate::config::words::{SplitInTransactions, TlsVersion};
+use crate::config::words::{SessionProbe, SplitInTransactions, TlsVersion};
 use parking_lot::Mutex;
 use pgherd_login::secret::ClientSecret;
 use pgherd_login::settings::{Method, Rule, TlsPolicy, Trusted};
@@ -18,6 +18,7 @@ use pgherd_pool::sslmode::Ssl;
 use pgherd_proxy::terms::{Mode, Refused, Steward, Terms, Timeouts, Visits};
 use pgherd_route::choose::Policy;
 use pgherd_route::intent::{Preference, Routing};
+use pgherd_session::probe::Probing;
 use pgherd_topology::node::Node;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -281,6 +282,11 @@ impl Steward for Keeper {
                     .or(pool.max_client_connections_per_database),
             ),
             max_prepared_statements: pool.max_prepared_statements as usize,
+            probing: match pool.session_probe {
+                SessionProbe::Auto => Probing::Auto,
+                SessionProbe::Always => Probing::Always,
+                SessionProbe::Never => Probing::Never,
+            },
         })
     }
 

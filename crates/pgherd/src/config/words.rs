@@ -200,7 +200,7 @@ words! {
     }
 }
 words! {
-    /// When a session's settings are compared with the server's after a transaction.
+    /// When a server is asked what a session has left in it.
     SessionProbe {
         /// When the text gave reason to.
         Auto = "auto",

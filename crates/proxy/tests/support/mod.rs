@@ -148,6 +148,7 @@ impl Steward for Keeper {
             max_clients_of_user: settings.max_clients_of_user,
             max_clients_of_database: settings.max_clients_of_database,
             max_prepared_statements: settings.max_prepared_statements,
+            probing: Default::default(),
         })
     }
 

@@ -37,7 +37,7 @@ pub(super) const POOL: Section = Section {
         bytes("client_tail_buffer", "256KB", (0, 64 * MB), AtOnce, "Bytes of a reply's end kept for a slow client so that its server connection is free for others.").later(),
         boolean("prepared_statements", "on", NewConnections, "Protocol-level prepared statements work in transaction mode.").later(),
         int("max_prepared_statements", "500", (1, 100_000), NewConnections, "Statements kept prepared on one server connection; the least recently used one goes."),
-        word("session_probe", SessionProbe::WORDS, "auto", AtOnce, "When a session's settings are compared with the server's after a transaction.").later(),
+        word("session_probe", SessionProbe::WORDS, "auto", NewConnections, "When a server is asked what a session has left in it (temporary tables, advisory locks, settings and the like), before others get it: never; after DO and CALL and while something keeps it that may have ended; or after every transaction, which also sees what functions do."),
         int("max_pending_notifications", "10000", (1, 1_000_000), AtOnce, "Notifications kept for a client that does not read; one more and it is disconnected.").later(),
         duration("server_keepalive", "60s", (secs(1), secs(32_767)), NewConnections, "Idle time after which the kernel probes a silent server.").off(),
         duration("server_keepalive_interval", "10s", (secs(1), secs(32_767)), NewConnections, "Time between two such probes."),
