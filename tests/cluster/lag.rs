@@ -1,6 +1,6 @@
 //! Replay delay of real replicas: what a replica that is behind is excluded for, since when, and how it comes back.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-use pgherd_tests::stand::{Stand, USER};
+use pgherd_tests::stand::{PASSWORD, Stand, USER};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -49,9 +49,15 @@ async fn write(stand: &Stand) {
 #[tokio::test]
 async fn delay_is_measured_without_anybodys_clock_and_replicas_come_back_by_themselves() {
     let stand = Stand::start(&[("health", "max_lag_threshold = \"4s\"")]).await.unwrap();
-    stand.lab().primary().sql(USER, "CREATE TABLE beat (at timestamptz DEFAULT now())").await.unwrap();
+    stand
+        .lab()
+        .primary()
+        .sql(USER, "CREATE TABLE beat (at timestamptz DEFAULT now()); GRANT ALL ON beat TO app")
+        .await
+        .unwrap();
     stand.lab().wait_replicated().await.unwrap();
     an_idle_primary_means_no_delay(&stand).await;
+    a_bound_keeps_reads_off_what_is_too_old(&stand).await;
     paused_replay_ages_as_the_clock_on_the_wall(&stand).await;
     a_delayed_replica_is_as_late_as_it_was_told_to_be(&stand).await;
     stand.shutdown().await.unwrap();
@@ -72,6 +78,64 @@ async fn an_idle_primary_means_no_delay(stand: &Stand) {
     // The server itself writes a record now and then, which is replayed within a look.
     assert!(highest < SLACK, "{highest}");
     assert_eq!(member(stand, "pg2").await["read"], "ok");
+}
+
+/// Reads until one is routed as it should be: the node's name and the reason.
+async fn routed(client: &tokio_postgres::Client, what: &str, is: impl Fn(&str) -> bool) -> String {
+    let begun = Instant::now();
+    loop {
+        client.simple_query("SELECT count(*) FROM beat").await.unwrap();
+        let answer = client.simple_query("SHOW pgherd.why").await.unwrap();
+        let row = answer.iter().find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        let why = row.unwrap().to_owned();
+        if is(&why) {
+            return why;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never {what}: {why}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn a_bound_keeps_reads_off_what_is_too_old(stand: &Stand) {
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(stand.front().ports().any).user(USER).password(PASSWORD).dbname(USER);
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    client
+        .batch_execute("SET pgherd.consistency = 'eventual'; SET pgherd.max_staleness = '1s'")
+        .await
+        .unwrap();
+    let on_replica = |why: &str| why.contains("node=pg2") || why.contains("node=pg3");
+    // Nothing is written, and yet a proof must be younger than the bound: looks come for it.
+    println!("bound, idle: {}", routed(&client, "on a replica", on_replica).await);
+    let mut stayed = 0;
+    for _ in 0..20 {
+        stayed += usize::from(on_replica(&routed(&client, "routed", |_| true).await));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("bound, idle: {stayed} of 20 reads on replicas");
+    assert!(stayed >= 15, "{stayed}");
+    for replica in stand.lab().replicas() {
+        replica.sql("postgres", "SELECT pg_wal_replay_pause()").await.unwrap();
+    }
+    write(stand).await;
+    let written = Instant::now();
+    let why = routed(&client, "on the primary", |why| why.contains("node=pg1")).await;
+    println!("bound, replay paused: {why} after {:?}", written.elapsed());
+    assert!(written.elapsed() < Duration::from_secs(2), "{:?}", written.elapsed());
+    let asked = serde_json::json!({ "statements": ["/* pgherd: eventual, max_staleness=1s */ SELECT count(*) FROM beat"],
+        "database": USER, "user": USER });
+    let (_, body) = stand.front().post("/explain", &asked.to_string()).await.unwrap();
+    assert!(body.contains("old > max_staleness 1.0s"), "{body}");
+    for replica in stand.lab().replicas() {
+        replica.sql("postgres", "SELECT pg_wal_replay_resume()").await.unwrap();
+    }
+    println!("bound, resumed: {}", routed(&client, "on a replica again", on_replica).await);
+    drop(client);
+    connection.await.unwrap().unwrap();
 }
 
 async fn paused_replay_ages_as_the_clock_on_the_wall(stand: &Stand) {

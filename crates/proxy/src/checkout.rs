@@ -1,5 +1,6 @@
 //! From a demand to a server: route, then take or wait.
 
+use crate::age;
 use crate::answer::{self, PoolFacts, Unserved};
 use crate::card::{Bell, Doing};
 use crate::desk::Port;
@@ -132,8 +133,14 @@ impl Session {
         self.random ^= self.random << 17;
         let gauges = &self.shared.pools.common().gauges;
         let stale = self.wish.stale;
-        let fresh = |node| !stale && need.admits(node, gauges).is_some();
-        let decision = choose(&snapshot, &intent, &self.shared.policy.load(), self.random, fresh);
+        let policy = self.shared.policy.load();
+        let limit = age::limit(self.wish.max_staleness, &snapshot, &policy);
+        let fresh = |node| {
+            !stale
+                && age::check(node, limit, &snapshot, &self.shared).is_ok()
+                && need.admits(node, gauges).is_some()
+        };
+        let decision = choose(&snapshot, &intent, &policy, self.random, fresh);
         if matches!(decision, Decision::Node { reason: Reason::NotFresh, .. } | Decision::Wait(Want::Fresh)) {
             self.floors.want(gauges);
         }

@@ -2,7 +2,7 @@
 
 use crate::checkout::Held;
 use crate::library::{Book, Known};
-use crate::manner::Manner;
+use crate::manner::{Manner, millis};
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::terms::Terms;
@@ -22,9 +22,6 @@ use pgherd_wire::backend::Status;
 use pgherd_wire::frontend::has_custom_types;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-
-/// Bytes of a unit that are waited for before it is given up to read it; then it goes to the primary.
-const MAX_SURVEYED: usize = 32 * 1024;
 
 /// What one unit wants.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +46,8 @@ pub(crate) struct Wish {
     pub(crate) preference: Option<Preference>,
     /// How fresh what it reads must be.
     pub(crate) consistency: Consistency,
+    /// How old what it reads may be, in milliseconds.
+    pub(crate) max_staleness: Option<u32>,
 }
 
 impl Session {
@@ -89,10 +88,10 @@ impl Session {
     /// The verdict on all statements of the unit; `None` while more of it must come.
     fn read_unit(&self, context: &Context<'_>) -> Option<Verdict> {
         let desk = self.desk.as_ref()?;
-        let bytes = desk.up.undecided_bytes();
+        let (bytes, limit) = (desk.up.undecided_bytes(), self.terms.max_classified as usize);
         let mut tally = Tally::new(context.in_transaction);
         let (mut readable, mut hint) = (true, None);
-        let extent = self.machine.survey(bytes, |part| {
+        let extent = self.machine.survey(bytes, limit, |part| {
             let one = match part {
                 Part::Text(text, custom) => self.read_text(text, custom, context),
                 Part::Statement(statement) => self.read_statement(statement, context),
@@ -102,7 +101,7 @@ impl Session {
             tally.add(&one);
         });
         match extent {
-            Extent::Partial if bytes.len() < MAX_SURVEYED => return None,
+            Extent::Partial if bytes.len() < limit => return None,
             Extent::Whole => {}
             Extent::Partial | Extent::Flushed => readable = false,
         }
@@ -225,11 +224,15 @@ impl Session {
     /// A replica refused the unit at the front: its texts are not tried on one again.
     pub(crate) fn burn(&self) {
         let (Some(book), Some(desk)) = (&self.book, &self.desk) else { return };
-        self.machine.survey(desk.up.undecided_bytes(), |part| match part {
-            Part::Text(text, _) => book.burn(hash(text)),
-            Part::Statement(statement) => book.burn(hash(statement.query())),
-            Part::Unreadable => {}
-        });
+        self.machine.survey(
+            desk.up.undecided_bytes(),
+            self.terms.max_classified as usize,
+            |part| match part {
+                Part::Text(text, _) => book.burn(hash(text)),
+                Part::Statement(statement) => book.burn(hash(statement.query())),
+                Part::Unreadable => {}
+            },
+        );
     }
 }
 
@@ -245,6 +248,7 @@ impl Wish {
             asynchronous: is(manner.asynchronous, defaults.asynchronous),
             preference: manner.preference.or(terms.preference),
             consistency: manner.consistency.unwrap_or(terms.consistency),
+            max_staleness: manner.max_staleness,
             ..Wish::default()
         }
     }
@@ -274,6 +278,7 @@ impl Wish {
         self.asynchronous |= verdict.speaks_of_commit;
         self.preference = verdict.hint.preference.or(self.preference);
         self.consistency = verdict.hint.consistency.unwrap_or(self.consistency);
+        self.max_staleness = verdict.hint.max_staleness.map(millis).or(self.max_staleness);
         self.serializable |= verdict.control.serializable;
         let opens = verdict.control.leaves_open.is_some();
         if let Some(access) = verdict.control.leaves_open.or(verdict.control.mode.filter(|_| !self.lone)) {

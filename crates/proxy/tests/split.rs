@@ -1,6 +1,8 @@
 //! Reads and writes on a listener for any node: who goes where, and what nobody must notice.
 #[path = "split/asked.rs"]
 mod asked;
+#[path = "split/bound.rs"]
+mod bound;
 mod support;
 
 use pgherd_route::floor::Consistency;

@@ -15,6 +15,8 @@ pub struct Policy {
     pub split_read_only: bool,
     /// Where this pgherd stands; its own region's replicas are preferred. Empty: no preference.
     pub region: Arc<str>,
+    /// Without a primary, replicas are read from while what they have is at most this old (`max_staleness`); `None`: as long as they are eligible.
+    pub max_staleness: Option<Duration>,
     /// Nodes whose probe took at most this much longer than the fastest count as equally near.
     pub nearest_tolerance: Duration,
 }
@@ -25,6 +27,7 @@ impl Default for Policy {
             default_preference: Preference::ReplicaPreferred,
             split_read_only: true,
             region: Arc::from(""),
+            max_staleness: None,
             nearest_tolerance: Duration::from_millis(2),
         }
     }
@@ -150,7 +153,8 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
-/// Chooses a node. `random` decides among equals and should be uniform over all of `u64`; `fresh` says whether a replica has what the session must not miss.
+/// Chooses a node. `random` decides among equals and should be uniform over all of `u64`; `fresh` says whether a replica has what the session must
+/// not miss, and is not too old ([`crate::staleness`]).
 ///
 /// Two passes over the nodes at most, no allocation.
 pub fn choose(
@@ -298,4 +302,4 @@ fn draw<'a>(nodes: impl Iterator<Item = &'a Node>, total: u64, random: u64) -> O
 
 #[cfg(test)]
 #[path = "choose_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -4,6 +4,7 @@ use pgherd_topology::lsn::Timeline;
 use pgherd_topology::node::{Address, Node, Role, Tags};
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 const PRIMARY: NodeId = NodeId(0);
 
@@ -23,6 +24,7 @@ fn node(id: u16) -> Node {
         weight: 100,
         region: "".into(),
         tags: Tags::default(),
+        proven_at: None,
         probe_time: None,
         version: 150_000,
     }
@@ -40,7 +42,11 @@ fn cluster(timeline: u32, primary: u16) -> Snapshot {
 
 fn look(gauge: &Gauge, primary: bool, lsn: u64) {
     let number = gauge.begin();
-    gauge.finish(number, Position { primary, timeline: Timeline(u32::from(primary)), lsn: Lsn(lsn) });
+    gauge.finish(
+        number,
+        Duration::ZERO,
+        Position { primary, timeline: Timeline(u32::from(primary)), lsn: Lsn(lsn) },
+    );
 }
 
 #[test]
@@ -105,7 +111,7 @@ fn nothing_waits_for_what_was_lost_with_a_primary() {
     assert_eq!(floors.need(None, true, &new, &gauges).writes, Requirement::Unresolved);
     let number = gauges.of(NodeId(1)).begin();
     let position = Position { primary: true, timeline: Timeline(2), lsn: Lsn(900) };
-    gauges.of(NodeId(1)).finish(number, position);
+    gauges.of(NodeId(1)).finish(number, Duration::ZERO, position);
     assert_eq!(floors.need(None, true, &new, &gauges).writes, Requirement::Reached(Lsn(900)));
 }
 
@@ -227,7 +233,7 @@ impl World {
                     debug_assert_eq!(life, standby.looks_in);
                     let (primary, lsn) = (node == 0, Lsn(standby.at));
                     let position = Position { primary, timeline: Timeline(u32::from(primary)), lsn };
-                    self.gauges.of(NodeId(node)).finish(number, position);
+                    self.gauges.of(NodeId(node)).finish(number, Duration::ZERO, position);
                 }
             }
             Act::Crash(node) => {

@@ -257,6 +257,7 @@ impl Steward for Keeper {
             },
             monotonic: true,
             fresh_wait: settings.routing.read_after_write_wait,
+            max_classified: u32::try_from(settings.routing.max_classified_query).unwrap_or(u32::MAX),
             rerun: settings.routing.replica_error_rerun,
             mode: match drawn.mode {
                 PoolMode::Session => Mode::Session,
@@ -298,6 +299,7 @@ impl Steward for Keeper {
             default_preference: preference(self.settings.routing.default_read_preference),
             split_read_only: self.settings.routing.split_in_transactions == SplitInTransactions::ReadOnlyOnly,
             region: self.settings.routing.region.as_str().into(),
+            max_staleness: self.settings.routing.max_staleness,
             ..Policy::default()
         }
     }
