@@ -194,7 +194,12 @@ impl Shared {
 
     /// New settings.
     pub fn reload(&self, steward: Arc<dyn Steward>) {
-        self.policy.store(Arc::new(steward.policy()));
+        let (policy, old) = (Arc::new(steward.policy()), self.policy.load_full());
+        let vouched = policy.vouched != old.vouched;
+        self.policy.store(policy);
+        if vouched {
+            self.library.tear_all();
+        }
         *self.steward.write() = steward;
         self.welcomes.lock().clear();
     }

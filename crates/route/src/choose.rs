@@ -17,6 +17,8 @@ pub struct Policy {
     pub region: Arc<str>,
     /// Without a primary, replicas are read from while what they have is at most this old (`max_staleness`); `None`: as long as they are eligible.
     pub max_staleness: Option<Duration>,
+    /// Functions declared volatile that may run on replicas all the same (`volatile_functions`), by their names in the catalog.
+    pub vouched: Arc<[String]>,
     /// Nodes whose probe took at most this much longer than the fastest count as equally near.
     pub nearest_tolerance: Duration,
 }
@@ -28,6 +30,7 @@ impl Default for Policy {
             split_read_only: true,
             region: Arc::from(""),
             max_staleness: None,
+            vouched: Arc::from([]),
             nearest_tolerance: Duration::from_millis(2),
         }
     }

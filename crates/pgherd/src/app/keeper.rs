@@ -170,6 +170,12 @@ impl Keeper {
         (name, None)
     }
 
+    /// The functions the settings vouch for; the word `primary` is nobody's name.
+    fn vouched(&self) -> Arc<[String]> {
+        let names = &self.settings.routing.volatile_functions;
+        names.iter().filter(|name| *name != "primary").cloned().collect()
+    }
+
     fn is_configured(&self, database: &str) -> bool {
         self.settings.databases.iter().any(|d| d.name == database)
             || self.settings.cluster.database == database
@@ -300,6 +306,7 @@ impl Steward for Keeper {
             split_read_only: self.settings.routing.split_in_transactions == SplitInTransactions::ReadOnlyOnly,
             region: self.settings.routing.region.as_str().into(),
             max_staleness: self.settings.routing.max_staleness,
+            vouched: self.vouched(),
             ..Policy::default()
         }
     }

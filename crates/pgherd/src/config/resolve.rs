@@ -279,6 +279,7 @@ fn routing(i: &Instance) -> Routing {
         split_in_transactions: word!(i, "split_in_transactions", SplitInTransactions),
         database_aliases: i.want("database_aliases"),
         replica_error_rerun: i.want("replica_error_rerun"),
+        volatile_functions: i.want("volatile_functions"),
         max_staleness: i.want("max_staleness"),
         max_classified_query: i.want("max_classified_query"),
         region: i.want("region"),

@@ -55,6 +55,7 @@ pub struct Settings {
     pub fresh_wait: Duration,
     pub max_staleness: Option<Duration>,
     pub max_classified: u32,
+    pub vouched: Vec<String>,
     pub mode: Mode,
     pub timeouts: Timeouts,
     pub max_clients: usize,
@@ -82,6 +83,7 @@ impl Default for Settings {
             fresh_wait: Duration::ZERO,
             max_staleness: None,
             max_classified: 64 * 1024,
+            vouched: Vec::new(),
             mode: Mode::Transaction,
             timeouts: Timeouts {
                 query_wait: Duration::from_secs(120),
@@ -165,7 +167,11 @@ impl Steward for Keeper {
     }
 
     fn policy(&self) -> Policy {
-        Policy { max_staleness: self.settings.max_staleness, ..Policy::default() }
+        Policy {
+            max_staleness: self.settings.max_staleness,
+            vouched: self.settings.vouched.clone().into(),
+            ..Policy::default()
+        }
     }
 }
 
@@ -253,6 +259,12 @@ impl Stage {
             phase: "testing",
         };
         assert!(self.cell.publish(snapshot));
+    }
+
+    /// Other settings from now on.
+    pub fn reload(&self, settings: Settings) {
+        let network = Arc::new(Network(self.nodes.clone()));
+        self.shared.reload(Arc::new(Keeper { settings, network }));
     }
 
     /// Nodes are looked at, as the control plane would: this is how far they are.

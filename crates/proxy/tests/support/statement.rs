@@ -39,6 +39,7 @@ pub fn ends_block(sql: &str) -> bool {
 /// How many columns a statement returns.
 pub fn columns(sql: &str) -> u16 {
     match &*word(sql) {
+        "with" => 3,
         "select" if sql.contains("$1") => 2,
         "select" | "rows" | "big" | "sleep" | "show" | "pid" | "node" | "statements" => 1,
         _ => 0,
@@ -80,9 +81,9 @@ impl Backend {
                 self.out.extend(row(&[&quoted(sql, 1)]));
                 "SELECT 1"
             }
-            // What pgherd asks for itself: a catalog with nothing in it, and no settings of the role.
+            // What pgherd asks for itself: a catalog with one function in it, and no settings of the role.
             "select" if sql.contains("pg_settings") => "SELECT 0",
-            "with" => "SELECT 0",
+            "with" => self.catalog(),
             "select" if sql.contains("slowly") => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 self.one_row(self.node.name.clone())
@@ -133,6 +134,11 @@ impl Backend {
         };
         self.out.extend(frame(b'C', &c_str(done)));
         Ok(Ran::Done)
+    }
+
+    fn catalog(&mut self) -> &'static str {
+        self.out.extend(row(&["vol", "function", "volatile"]));
+        "SELECT 1"
     }
 
     fn one_row(&mut self, value: String) -> &'static str {
