@@ -118,6 +118,10 @@ async fn a_bound_keeps_reads_off_what_is_too_old(stand: &Stand) {
     }
     println!("bound, idle: {stayed} of 20 reads on replicas");
     assert!(stayed >= 15, "{stayed}");
+    let (_, metrics) = stand.front().get("/metrics").await.unwrap();
+    let series = "pgherd_routed_total{class=\"read\",rule=\"reads\",target=\"replica\",shadow=\"false\"} ";
+    let counted = metrics.lines().find_map(|line| line.strip_prefix(series)).expect("counted");
+    assert!(counted.parse::<usize>().unwrap() >= stayed, "{counted}");
     for replica in stand.lab().replicas() {
         replica.sql("postgres", "SELECT pg_wal_replay_pause()").await.unwrap();
     }

@@ -144,6 +144,8 @@ impl Session {
         if matches!(decision, Decision::Node { reason: Reason::NotFresh, .. } | Decision::Wait(Want::Fresh)) {
             self.floors.want(gauges);
         }
+        let (decision, would) = self.shade(decision, &snapshot, &policy);
+        self.wish.would = would;
         match decision {
             Decision::Node { node, reason, read_only } => {
                 let replica = snapshot.primary != Some(node);
@@ -182,6 +184,7 @@ impl Session {
         self.worker.counters.routed[at].bump_local(1);
         pool.count_checkout(self.worker.home);
         self.note_why(way);
+        self.count_unit(way.node, way.replica);
         let card = &self.entry.card;
         card.hold(server.identity.number);
         if pool.is_stale(&server) {

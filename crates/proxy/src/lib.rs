@@ -18,6 +18,7 @@ pub mod listen;
 pub mod manner;
 pub mod relay;
 pub mod rerun;
+pub mod routed;
 pub mod serve;
 pub mod session;
 pub mod shared;

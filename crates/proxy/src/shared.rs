@@ -3,6 +3,7 @@
 use crate::cards::Cards;
 use crate::desk::Desks;
 use crate::library::Library;
+use crate::routed::{Routed, RoutingRow};
 use crate::terms::Steward;
 use crate::vacate::Vacating;
 use crate::written::Written;
@@ -142,6 +143,7 @@ pub struct Shared {
     /// What is known of the databases' catalogs.
     pub library: Library,
     written: Mutex<HashMap<Arc<str>, Arc<Written>>>,
+    pub(crate) routed: Routed,
     pub(crate) vacating: Mutex<Vec<Vacating>>,
 }
 
@@ -159,6 +161,7 @@ impl Shared {
         steward: Arc<dyn Steward>,
         random: Random,
     ) -> Arc<Shared> {
+        let routed = Routed::new(pools.common().homes.len());
         Arc::new(Shared {
             cell,
             pools,
@@ -170,6 +173,7 @@ impl Shared {
             welcomes: Mutex::default(),
             library: Library::default(),
             written: Mutex::default(),
+            routed,
             vacating: Mutex::default(),
         })
     }
@@ -177,6 +181,11 @@ impl Shared {
     /// One worker's own things.
     pub fn worker(home: usize, registry: &Registry) -> Arc<Worker> {
         Arc::new(Worker { home, desks: Desks::default(), counters: WorkerCounters::new(registry) })
+    }
+
+    /// Units routed since the start, by what they were and where they went, or would have gone; for people and for metrics.
+    pub fn routing_rows(&self) -> Vec<RoutingRow> {
+        self.routed.rows()
     }
 
     /// The last write to a database by anybody.

@@ -3,6 +3,7 @@
 use crate::checkout::Held;
 use crate::library::{Book, Known};
 use crate::manner::{Manner, millis};
+use crate::routed::Would;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::terms::Terms;
@@ -42,6 +43,8 @@ pub(crate) struct Wish {
     pub(crate) refused: bool,
     /// No replica was fresh enough, or could prove it: for now none will do.
     pub(crate) stale: bool,
+    /// In shadow: where it would go.
+    pub(crate) would: Option<Would>,
     /// Where it prefers to go.
     pub(crate) preference: Option<Preference>,
     /// How fresh what it reads must be.
@@ -164,7 +167,10 @@ impl Session {
         match self.terms.routing {
             Routing::Replicas => {}
             Routing::Primary => self.note_write(node),
-            Routing::Any if replica || self.is_lone_read() => self.floors.saw(node, moment()),
+            Routing::Any if replica || self.is_lone_read() => {
+                let seen = self.would_have_seen().unwrap_or(node);
+                self.floors.saw(seen, self.shared.pools.common().gauges.of(seen).now());
+            }
             Routing::Any => {
                 self.floors.wrote(node, moment());
                 if self.is_asynchronous() {

@@ -3,6 +3,8 @@
 mod asked;
 #[path = "split/bound.rs"]
 mod bound;
+#[path = "split/counted.rs"]
+mod counted;
 mod support;
 
 use pgherd_route::floor::Consistency;

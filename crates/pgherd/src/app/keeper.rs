@@ -264,6 +264,7 @@ impl Steward for Keeper {
             monotonic: true,
             fresh_wait: settings.routing.read_after_write_wait,
             max_classified: u32::try_from(settings.routing.max_classified_query).unwrap_or(u32::MAX),
+            shadow: listener.and_then(|listener| listener.shadow).unwrap_or(settings.routing.shadow),
             rerun: settings.routing.replica_error_rerun,
             mode: match drawn.mode {
                 PoolMode::Session => Mode::Session,

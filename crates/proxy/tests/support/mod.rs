@@ -56,6 +56,7 @@ pub struct Settings {
     pub max_staleness: Option<Duration>,
     pub max_classified: u32,
     pub vouched: Vec<String>,
+    pub shadow: bool,
     pub mode: Mode,
     pub timeouts: Timeouts,
     pub max_clients: usize,
@@ -84,6 +85,7 @@ impl Default for Settings {
             max_staleness: None,
             max_classified: 64 * 1024,
             vouched: Vec::new(),
+            shadow: false,
             mode: Mode::Transaction,
             timeouts: Timeouts {
                 query_wait: Duration::from_secs(120),
@@ -148,6 +150,7 @@ impl Steward for Keeper {
             monotonic: true,
             fresh_wait: settings.fresh_wait,
             max_classified: settings.max_classified,
+            shadow: settings.shadow,
             rerun: true,
             preference: None,
             mode: settings.mode,

@@ -96,6 +96,8 @@ pub struct Routing {
     pub database_aliases: bool,
     /// Re-run a read on the primary when the replica refused it.
     pub replica_error_rerun: bool,
+    /// Listeners that may choose send everything to the primary, and count where it would go.
+    pub shadow: bool,
     /// Functions declared VOLATILE that may run on replicas; `primary` stands for none.
     pub volatile_functions: Vec<String>,
     /// Oldest state a replica may serve while there is no primary.
