@@ -126,7 +126,7 @@ impl Session {
             return Ok(Way { node, reason: Reason::Primary, read_only: false, replica: false, proof });
         }
         let intent = self.intent();
-        let need = self.need(&snapshot);
+        let (need, age) = self.need(&snapshot);
         // xorshift: spreads reads, guards nothing.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -134,7 +134,8 @@ impl Session {
         let gauges = &self.shared.pools.common().gauges;
         let stale = self.wish.stale;
         let policy = self.shared.policy.load();
-        let limit = age::limit(self.wish.max_staleness, &snapshot, &policy);
+        let asked = [self.wish.max_staleness, age].into_iter().flatten().min();
+        let limit = age::limit(asked, &snapshot, &policy);
         let fresh = |node| {
             !stale
                 && age::check(node, limit, &snapshot, &self.shared).is_ok()

@@ -21,6 +21,7 @@ use pgherd_session::prepared::Texts;
 use pgherd_session::server::ServerState;
 use pgherd_topology::cell::Cell;
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// What sessions leave on servers.
@@ -222,5 +223,10 @@ impl Shared {
     #[inline]
     pub fn now(&self) -> u64 {
         self.pools.common().clock.now()
+    }
+
+    /// The same for who remembers it; at least 1.
+    pub(crate) fn moment(&self) -> NonZeroU64 {
+        NonZeroU64::new(self.now()).unwrap_or(NonZeroU64::MIN)
     }
 }

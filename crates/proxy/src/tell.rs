@@ -59,7 +59,7 @@ impl Session {
             // Its writes are not followed: whatever it did counts as one, also what may not be flushed.
             self.machine.watch_commits();
             self.heed_settings();
-            self.unflushed = self.is_asynchronous().then(|| self.shared.now());
+            self.unflushed = self.is_asynchronous().then(|| self.shared.moment());
         }
         let mut counts = follows;
         loop {

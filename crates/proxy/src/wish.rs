@@ -84,6 +84,7 @@ impl Session {
             self.manner = Manner::read(self.machine.settings());
             if let Some((timeline, lsn)) = self.manner.token.filter(|token| Some(*token) != before) {
                 self.floors.token(timeline, lsn);
+                self.unlooked = None;
             }
         }
     }
@@ -140,23 +141,41 @@ impl Session {
         Intent { avoid: self.avoid, ..self.wish.intent(self.terms.routing) }
     }
 
-    /// What a replica must have for it.
-    pub(crate) fn need(&mut self, snapshot: &Snapshot) -> Need {
+    /// What a replica must have for it. With a number, instead: how old what it has may be, in milliseconds.
+    pub(crate) fn need(&mut self, snapshot: &Snapshot) -> (Need, Option<u32>) {
         if self.terms.routing != Routing::Any || self.wish.consistency == Consistency::Eventual {
-            return Need::default();
+            return (Need::default(), None);
         }
         self.wait_for_flush(snapshot);
         let written = &self.written;
-        need(&mut self.floors, &mut self.wish, || written.clone(), &self.terms, snapshot, &self.shared)
+        let terms = &self.terms;
+        let need = need(&mut self.floors, &mut self.wish, || written.clone(), terms, snapshot, &self.shared);
+        match self.outlives_window(&need) {
+            Some(age) => (Need::default(), Some(age)),
+            None => (need, None),
+        }
+    }
+
+    /// Looks at the primary have failed for so long that the age of what a replica has must do. It is reckoned from probes, which go another way; what is younger
+    /// than the first read that found the position of the last write unknown has that write. That what was *read* since does not disappear is not promised then.
+    fn outlives_window(&mut self, need: &Need) -> Option<u32> {
+        if !need.awaits_look() || self.wish.consistency != Consistency::ReadAfterWrite {
+            self.unlooked = None;
+            return None;
+        }
+        let now = self.shared.moment();
+        let unknown = now.get().saturating_sub(self.unlooked.get_or_insert(now).get());
+        let window = self.shared.policy.load().write_window;
+        (unknown >= u64::from(millis(window))).then(|| u32::try_from(unknown).unwrap_or(u32::MAX))
     }
 
     /// After a commit that may have been acknowledged before it was flushed, no position of the log covers it before a while has passed.
     pub(crate) fn wait_for_flush(&mut self, snapshot: &Snapshot) {
         let Some(since) = self.unflushed else { return };
-        if self.shared.now().saturating_sub(since) < FLUSHED_AFTER {
+        if self.shared.now().saturating_sub(since.get()) < FLUSHED_AFTER {
             self.wish.stale = true;
         } else if let Some(primary) = snapshot.primary {
-            self.unflushed = None;
+            (self.unflushed, self.unlooked) = (None, None);
             self.floors.wrote(primary, self.shared.pools.common().gauges.of(primary).now());
         }
     }
@@ -173,8 +192,9 @@ impl Session {
             }
             Routing::Any => {
                 self.floors.wrote(node, moment());
+                self.unlooked = None;
                 if self.is_asynchronous() {
-                    self.unflushed = Some(self.shared.now());
+                    self.unflushed = Some(self.shared.moment());
                 }
                 self.note_write(node);
             }

@@ -17,6 +17,9 @@ pub struct Policy {
     pub region: Arc<str>,
     /// Without a primary, replicas are read from while what they have is at most this old (`max_staleness`); `None`: as long as they are eligible.
     pub max_staleness: Option<Duration>,
+    /// A session's reads stay on the primary this long while no look tells the position of its last write (`read_after_write_window`); then the age of what a
+    /// replica has decides ([`crate::floor::Need::awaits_look`]).
+    pub write_window: Duration,
     /// Functions declared volatile that may run on replicas all the same (`volatile_functions`), by their names in the catalog.
     pub vouched: Arc<[String]>,
     /// Nodes whose probe took at most this much longer than the fastest count as equally near.
@@ -30,6 +33,7 @@ impl Default for Policy {
             split_read_only: true,
             region: Arc::from(""),
             max_staleness: None,
+            write_window: Duration::from_secs(5),
             vouched: Arc::from([]),
             nearest_tolerance: Duration::from_millis(2),
         }

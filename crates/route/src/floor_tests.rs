@@ -100,6 +100,21 @@ fn reading_on_where_one_has_read_needs_no_look() {
 }
 
 #[test]
+fn only_writes_wait_for_a_look_that_must_come() {
+    let (gauges, snapshot) = (Gauges::default(), cluster(1, 0));
+    let mut floors = Floors::default();
+    let awaits = |floors: &mut Floors| floors.need(None, true, &snapshot, &gauges).awaits_look();
+    assert!(!awaits(&mut floors));
+    // What was read is looked up when somebody cares; that may be never.
+    floors.saw(PRIMARY, gauges.of(PRIMARY).now());
+    assert!(!awaits(&mut floors));
+    floors.wrote(PRIMARY, gauges.of(PRIMARY).now());
+    assert!(awaits(&mut floors));
+    look(&gauges.of(PRIMARY), true, 10);
+    assert!(!awaits(&mut floors));
+}
+
+#[test]
 fn nothing_waits_for_what_was_lost_with_a_primary() {
     let gauges = Gauges::default();
     let mut floors = Floors::default();

@@ -307,6 +307,7 @@ impl Steward for Keeper {
             split_read_only: self.settings.routing.split_in_transactions == SplitInTransactions::ReadOnlyOnly,
             region: self.settings.routing.region.as_str().into(),
             max_staleness: self.settings.routing.max_staleness,
+            write_window: self.settings.routing.read_after_write_window,
             vouched: self.vouched(),
             ..Policy::default()
         }

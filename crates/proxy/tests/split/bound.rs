@@ -125,3 +125,36 @@ fn what_is_too_long_to_be_read_is_a_write() {
         }
     });
 }
+
+#[test]
+fn when_nobody_can_look_at_the_primary_age_decides_after_a_window() {
+    run(async {
+        let settings = Settings { routing: Routing::Any, ..Settings::default() };
+        let stage = Stage::new(settings, 2, &mut Random::new(1));
+        let mut client = enter(&stage).await;
+        client.ask("insert").await;
+        // Nobody ever looks: the position of the write stays unknown. Probes see the replica abreast all the time.
+        for _ in 0..4 {
+            assert_eq!(client.value(HERE).await, "n0");
+            seconds(1).await;
+            stage.publish(Some(0), &[]);
+        }
+        seconds(1).await;
+        assert_eq!(client.value(HERE).await, "n1");
+        // A probe before the write says nothing about it.
+        client.ask("insert").await;
+        assert_eq!(client.value(HERE).await, "n0");
+        seconds(60).await;
+        assert_eq!(client.value(HERE).await, "n0");
+        stage.publish(Some(0), &[]);
+        seconds(1).await;
+        assert_eq!(client.value(HERE).await, "n1");
+        // Who must see the writes of others has no such way out.
+        client.ask("set pgherd.consistency to 'global'").await;
+        seconds(60).await;
+        stage.publish(Some(0), &[]);
+        assert_eq!(client.value(HERE).await, "n0");
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}

@@ -54,7 +54,7 @@ pub(super) const ROUTING: Section = Section {
     keys: &[
         word("default_read_preference", ReadPreference::WORDS, "replica_preferred", AtOnce, "Where reads prefer to go on listeners that may choose. On port 5001 it decides whether the primary helps out while no replica is eligible."),
         word("default_consistency", Consistency::WORDS, "read_after_write", NewConnections, "What a read must have seen: anything within the lag limits, the session's own writes, all writes through this proxy, or every write."),
-        duration("read_after_write_window", "5s", (secs(0), DAY), AtOnce, "After a write whose position is not known, the session's reads stay on the primary this long.").bare().later(),
+        duration("read_after_write_window", "5s", (secs(0), DAY), AtOnce, "After a write whose position is not known, because looks at the primary's log fail, the session's reads stay on the primary this long; then a replica will do that health checks show to have all of that time.").bare(),
         duration("read_after_write_wait", "0s", (secs(0), secs(3600)), NewConnections, "How long a read may wait for a replica that has seen the session's writes before it goes to the primary."),
         word("split_in_transactions", SplitInTransactions::WORDS, "read_only_only", AtOnce, "Which transactions of several statements may leave the primary on port 5002: none, or those begun READ ONLY."),
         boolean("database_aliases", "true", NewConnections, "A database named app_ro, app_rw or app_any means app with that way of routing, unless it has a [[database]]."),
