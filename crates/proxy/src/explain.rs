@@ -1,11 +1,12 @@
 //! The choice a client's statement would meet, for somebody who only wants to know.
 
 use crate::age;
+use crate::fresh::need;
 use crate::library::Known;
 use crate::manner::Manner;
 use crate::shared::Shared;
 use crate::terms::{Refused, Terms};
-use crate::wish::{Wish, context, need, read_text};
+use crate::wish::{Wish, context, read_text};
 use pgherd_route::choose::{Decision, choose};
 use pgherd_route::classify::combine;
 use pgherd_route::digest::Taint;

@@ -13,6 +13,7 @@ pub mod cards;
 pub mod checkout;
 pub mod desk;
 pub mod explain;
+pub mod fresh;
 pub mod library;
 pub mod listen;
 pub mod manner;
