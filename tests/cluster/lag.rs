@@ -1,5 +1,6 @@
 //! Replay delay of real replicas: what a replica that is behind is excluded for, since when, and how it comes back.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+use pgherd_lab::node::Mode;
 use pgherd_tests::stand::{PASSWORD, Stand, USER};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -15,6 +16,14 @@ const SLACK: f64 = 1.5;
 
 /// The longest time any expected change may take.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+async fn connect(port: u16) -> tokio_postgres::Client {
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(port).user(USER).password(PASSWORD).dbname(USER);
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
 
 /// One member of `/cluster`.
 async fn member(stand: &Stand, name: &str) -> Value {
@@ -100,10 +109,7 @@ async fn routed(client: &tokio_postgres::Client, what: &str, is: impl Fn(&str) -
 }
 
 async fn a_bound_keeps_reads_off_what_is_too_old(stand: &Stand) {
-    let mut config = tokio_postgres::Config::new();
-    config.host("127.0.0.1").port(stand.front().ports().any).user(USER).password(PASSWORD).dbname(USER);
-    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-    let connection = tokio::spawn(connection);
+    let client = connect(stand.front().ports().any).await;
     client
         .batch_execute("SET pgherd.consistency = 'eventual'; SET pgherd.max_staleness = '1s'")
         .await
@@ -138,8 +144,6 @@ async fn a_bound_keeps_reads_off_what_is_too_old(stand: &Stand) {
         replica.sql("postgres", "SELECT pg_wal_replay_resume()").await.unwrap();
     }
     println!("bound, resumed: {}", routed(&client, "on a replica again", on_replica).await);
-    drop(client);
-    connection.await.unwrap().unwrap();
 }
 
 async fn paused_replay_ages_as_the_clock_on_the_wall(stand: &Stand) {
@@ -195,4 +199,55 @@ async fn a_delayed_replica_is_as_late_as_it_was_told_to_be(stand: &Stand) {
     replica.sql("postgres", &delay("0")).await.unwrap();
     replica.reload();
     until(stand, "pg3", "caught up", |member| member["lag_seconds"] == 0.0 && member["read"] == "ok").await;
+}
+
+#[tokio::test]
+async fn without_a_primary_replicas_serve_for_as_long_as_their_freshness_was_proven() {
+    let settings = [
+        ("routing", "max_staleness = \"4s\""),
+        ("failover", "hold_timeout = \"1s\""),
+        ("failover", "failover_strategy = \"manual\""),
+    ];
+    let stand = Stand::start(&settings).await.unwrap();
+    stand
+        .lab()
+        .primary()
+        .sql(USER, "CREATE TABLE beat (at timestamptz); GRANT ALL ON beat TO app")
+        .await
+        .unwrap();
+    stand.lab().wait_replicated().await.unwrap();
+    let ports = stand.front().ports();
+    let (replicas, any) = (connect(ports.replicas).await, connect(ports.any).await);
+    any.batch_execute("SET pgherd.consistency = 'eventual'").await.unwrap();
+    let read = async |client: &tokio_postgres::Client| {
+        client.simple_query("SELECT count(*) FROM beat").await.map(drop)
+    };
+    for client in [&replicas, &any] {
+        read(client).await.unwrap();
+    }
+    stand.lab().primary().stop(Mode::Fast).await.unwrap();
+    let lost = Instant::now();
+    // A little less than the bound: the last proof was before the end.
+    let mut last = [Duration::ZERO; 2];
+    while lost.elapsed() < Duration::from_secs(10) {
+        for (client, last) in [&replicas, &any].into_iter().zip(&mut last) {
+            match read(client).await {
+                Ok(()) => *last = lost.elapsed(),
+                Err(error) => assert_eq!(error.code().unwrap().code(), "57P03", "{error:?}"),
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("no primary: replicas served for {last:?}");
+    for last in last {
+        assert!(last > Duration::from_millis(500) && last < Duration::from_secs(6), "{last:?}");
+    }
+    stand.lab().primary().start().await.unwrap();
+    for client in [&replicas, &any] {
+        let begun = Instant::now();
+        while read(client).await.is_err() {
+            assert!(begun.elapsed() < PATIENCE, "reads never came back");
+        }
+    }
+    stand.shutdown().await.unwrap();
 }
