@@ -6,7 +6,7 @@ use pgherd_route::hint;
 use pgherd_route::intent::Preference;
 use pgherd_session::params::{Settings, Value};
 use pgherd_topology::lsn::{Lsn, Timeline};
-use pgherd_wire::write::Report;
+use pgherd_wire::write::{Report, Severity};
 use std::time::Duration;
 
 /// Read once for each change of the session's settings. `None`: the session does not say.
@@ -120,6 +120,12 @@ pub(crate) fn refusal(name: &[u8], value: &Value) -> Option<Report> {
     }
     let words = |bytes| String::from_utf8_lossy(bytes);
     Some(answer::bad_setting(&words(name), &words(inner(value)), hint))
+}
+
+/// The same for what a client says as it logs in, in the words of a FATAL.
+pub(crate) fn refusal_at_login(startup: &Settings) -> Option<Report> {
+    let report = startup.iter().find_map(|(name, value)| refusal(name, value))?;
+    Some(Report { severity: Severity::Fatal, ..report })
 }
 
 /// Whole milliseconds; a time of more than seven weeks is no bound anybody meets.

@@ -85,13 +85,14 @@ impl Routed {
         Routed((0..workers.max(1)).map(|_| shard()).collect())
     }
 
-    /// One unit more. No lock, no allocation, and no cache line that another worker writes to.
+    /// One unit more. No lock, no allocation, and no cache line that another worker writes to. Only `worker`'s own thread may call it, or counts are lost.
     pub(crate) fn count(&self, worker: usize, class: Class, rule: Option<Rule>, to: Would, shadow: bool) {
         let rule = rule.map_or(0, |rule| rule as usize + 1);
         let cell = ((usize::from(shadow) * CLASSES.len() + class as usize) * RULES + rule) * TARGETS.len();
         let counter = self.0.get(worker % self.0.len()).and_then(|shard| shard.get(cell + to.index()));
         if let Some(counter) = counter {
-            counter.fetch_add(1, Ordering::Relaxed);
+            // As `Counter::bump_local`: a locked addition would cost sixteen times as much.
+            counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
     }
 

@@ -65,6 +65,18 @@ fn a_bound_that_is_none_is_refused() {
         }
         assert_eq!(client.value(HERE).await, "n1");
         client.leave().await;
+        // The same at the door.
+        for (name, value) in [("pgherd.max_staleness", "soon"), ("pgherd.consistency", "always")] {
+            let refused = Client::with(&stage, "alice", &[(name, value)]).await;
+            assert_eq!(refused.err().as_deref(), Some("22023"), "{name}");
+        }
+        let mut client =
+            Client::with(&stage, "alice", &[("pgherd.max_staleness", "2s")]).await.expect("let in");
+        stage.look(&[10, 10]);
+        assert_eq!(client.value(HERE).await, "n1");
+        seconds(60).await;
+        assert_eq!(client.value(HERE).await, "n0");
+        client.leave().await;
         stage.assert_sound().await;
     });
 }
@@ -120,6 +132,9 @@ fn what_is_too_long_to_be_read_is_a_write() {
                 "node=n0 reason=primary class=write rule=incomplete"
             );
             assert_eq!(client.value(HERE).await, "n1", "{limit}");
+            // However long it is, what a replica refuses is shown to the primary.
+            let refused = format!("/*{}*/ select unlogged 'x'", "x".repeat(limit - 40));
+            assert_eq!(client.ask(&refused).await, ["T", "D:x", "C:SELECT 1", "Z:I"], "{limit}");
             client.leave().await;
             stage.assert_sound().await;
         }
