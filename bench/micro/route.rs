@@ -93,6 +93,7 @@ fn node(id: u16) -> Node {
         weight: 100,
         region: "".into(),
         tags: Tags::default(),
+        proven_at: None,
         probe_time: None,
         version: 150_000,
     }

@@ -12,7 +12,7 @@ use pgherd_topology::snapshot::Snapshot;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long a request waits for the controller.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,6 +50,11 @@ impl Handle {
     /// Everything known at this moment.
     pub fn status(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// When the controller's time began: whoever compares times of a snapshot with the present counts from here.
+    pub fn born(&self) -> Instant {
+        self.view.load().clock.instant(Duration::ZERO)
     }
 
     /// The published topology, as soon as there is one.

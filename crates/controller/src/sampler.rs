@@ -1,5 +1,6 @@
 //! Looks at how far a node's log is, as often as sessions need to know. A connection of its own: a probe that is late because of these looks would be a false alarm.
 
+use crate::clock::Clock;
 use crate::connector::{Connector, Mover, Target};
 use pgherd_topology::gauge::{Gauge, Position};
 use pgherd_topology::lsn::{Lsn, Timeline};
@@ -48,9 +49,10 @@ impl Sampler {
         gauge: Arc<Gauge>,
         target: Target,
         connector: Arc<dyn Connector>,
+        clock: Clock,
         limit: Duration,
     ) -> Sampler {
-        let task = tokio::spawn(run(gauge.clone(), target, connector, limit));
+        let task = tokio::spawn(run(gauge.clone(), target, connector, clock, limit));
         Sampler { gauge, task }
     }
 }
@@ -62,14 +64,20 @@ struct Line {
     mover: Mover,
 }
 
-async fn run(gauge: Arc<Gauge>, target: Target, connector: Arc<dyn Connector>, limit: Duration) {
+async fn run(
+    gauge: Arc<Gauge>,
+    target: Target,
+    connector: Arc<dyn Connector>,
+    clock: Clock,
+    limit: Duration,
+) {
     loop {
         gauge.wanted().await;
         match timeout(limit, open(&target, &*connector)).await {
             Ok(Ok(line)) => {
                 // The node may have been restarted since the last connection.
                 gauge.interrupt();
-                serve(&gauge, line, limit).await;
+                serve(&gauge, line, clock, limit).await;
             }
             Ok(Err(error)) => {
                 tracing::debug!(address = %target.address, %error, "no connection to look at the log")
@@ -92,15 +100,15 @@ async fn open(target: &Target, connector: &dyn Connector) -> Result<Line, Error>
 }
 
 /// Looks until the connection is lost.
-async fn serve(gauge: &Gauge, mut line: Line, limit: Duration) {
+async fn serve(gauge: &Gauge, mut line: Line, clock: Clock, limit: Duration) {
     let mut asked = Instant::now();
     loop {
-        let begun = Instant::now();
+        let (begun, at) = (Instant::now(), clock.now());
         let number = gauge.begin();
         let looked = timeout(limit, line.client.query_one(&line.question, &[])).await;
         match looked {
             Ok(Ok(row)) => match read(&row) {
-                Some(position) => gauge.finish(number, position),
+                Some(position) => gauge.finish(number, at, position),
                 None => return,
             },
             Ok(Err(_)) | Err(_) => return,

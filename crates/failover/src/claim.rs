@@ -200,8 +200,10 @@ fn nobody(state: &State) -> String {
 fn route(state: &mut State, id: NodeId) {
     let Some(index) = state.index(id) else { return };
     let Some(facts) = &state.members[index].facts else { return };
+    // The question left before the answer came; a proof of freshness must not be younger than that.
+    let answered_at = state.members[index].answered_at.unwrap_or(state.now);
     let (timeline, flushed, at) =
-        (facts.timeline, facts.received, state.members[index].answered_at.unwrap_or(state.now));
+        (facts.timeline, facts.received, answered_at.saturating_sub(facts.round_trip));
     let ended = (state.settled && timeline > state.timeline)
         .then(|| (state.timeline, state.trail.newest().unwrap_or_default()));
     if state.lost != Some(id) || timeline != state.timeline {

@@ -122,6 +122,14 @@ fn exceeded(state: &State, member: &Member) -> Option<Ineligible> {
     None
 }
 
+/// The latest moment at which the primary was seen to have nothing that this standby has not replayed: also by looks at the primary that are newer than
+/// the standby's answer, because what it replayed it has.
+pub(crate) fn proven_at(state: &State, member: &Member) -> Option<Duration> {
+    let facts = member.facts.as_ref()?;
+    let ours = facts.in_recovery && facts.system == state.system;
+    state.trail.covered_at(facts.replayed).filter(|_| ours)
+}
+
 /// Measures a standby that has just answered. `at` is when its answer was there.
 pub(crate) fn measure(state: &mut State, index: usize, at: Duration) {
     let Some(facts) = state.members[index].facts.as_ref() else { return };

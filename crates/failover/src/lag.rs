@@ -75,6 +75,13 @@ impl Trail {
         Some(at.saturating_sub(left_at))
     }
 
+    /// When the primary was seen last with nothing beyond `replayed`: what a standby that has replayed so far lacks was written after that. `None` when the
+    /// trail does not reach back so far.
+    pub fn covered_at(&self, replayed: Lsn) -> Option<Duration> {
+        let known = self.samples.partition_point(|sample| sample.lsn <= replayed);
+        known.checked_sub(1).map(|index| self.samples[index].last)
+    }
+
     /// Where the primary was at `at`: between two samples it is taken to have moved evenly, before the first and after the
     /// last it stood there. `None` without any sample. Only positions of one moment can be compared.
     pub fn position(&self, at: Duration) -> Option<Lsn> {
@@ -148,6 +155,20 @@ mod tests {
             [(0, 1000), (10, 1000), (15, 1000), (20, 1000), (25, 2000), (30, 3000), (99, 3000)]
         {
             assert_eq!(trail.position(at(tenths)), Some(Lsn(want)), "{tenths}");
+        }
+    }
+
+    #[test]
+    fn what_a_standby_has_is_as_old_as_the_last_look_it_covers() {
+        let mut trail = Trail::default();
+        assert_eq!(trail.covered_at(Lsn(1000)), None);
+        for (tenths, lsn) in [(10, 1000), (20, 1000), (30, 3000)] {
+            trail.note(at(tenths), Lsn(lsn));
+        }
+        for (replayed, tenths) in
+            [(999, None), (1000, Some(20)), (2999, Some(20)), (3000, Some(30)), (4000, Some(30))]
+        {
+            assert_eq!(trail.covered_at(Lsn(replayed)), tenths.map(at), "{replayed}");
         }
     }
 

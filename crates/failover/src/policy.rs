@@ -34,6 +34,8 @@ pub struct Policy {
     pub max_lag: Option<Duration>,
     /// Lag in bytes above which a replica gets no reads; `None` is off.
     pub max_lag_bytes: Option<u64>,
+    /// Age of a replica's data up to which it serves reads without a primary (`max_staleness`); `None` is off. Nodes are looked at more often for it.
+    pub max_staleness: Option<Duration>,
     /// A replica excluded by lag returns below this share of its limits, in percent.
     pub return_percent: u32,
     /// Replicas re-enter rotation by themselves; otherwise an operator undrains them.
@@ -64,6 +66,7 @@ impl Default for Policy {
             threshold: 3,
             max_lag: Some(Duration::from_secs(5)),
             max_lag_bytes: Some(100 << 20),
+            max_staleness: None,
             return_percent: 80,
             auto_remediate: true,
             auto_discover: false,

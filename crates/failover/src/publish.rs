@@ -1,5 +1,6 @@
 //! From the state to the snapshot, and the decision whether it deserves a new epoch.
 
+use crate::eligibility;
 use crate::member::Member;
 use crate::state::State;
 use pgherd_topology::lsn::Lsn;
@@ -52,12 +53,12 @@ fn build(state: &State, epoch: u64) -> Snapshot {
         primary: state.primary,
         timeline: state.timeline,
         system: state.system,
-        nodes: state.members.iter().map(|member| Arc::new(node(member))).collect(),
+        nodes: state.members.iter().map(|member| Arc::new(node(state, member))).collect(),
         phase: state.phase.word(),
     }
 }
 
-fn node(member: &Member) -> Node {
+fn node(state: &State, member: &Member) -> Node {
     let facts = member.facts.as_ref();
     Node {
         id: member.id,
@@ -70,6 +71,7 @@ fn node(member: &Member) -> Node {
         replayed: facts.map_or(Lsn::default(), |facts| facts.replayed),
         lag_bytes: member.lag_bytes,
         lag_time: member.lag_time,
+        proven_at: eligibility::proven_at(state, member),
         ineligible: member.ineligible.clone(),
         weight: member.spec.weight,
         region: member.spec.region.clone(),
@@ -109,6 +111,7 @@ fn same_positions(old: &Snapshot, new: &Snapshot) -> bool {
                 && old.replayed == new.replayed
                 && old.lag_bytes == new.lag_bytes
                 && old.lag_time == new.lag_time
+                && old.proven_at == new.proven_at
                 && old.ineligible == new.ineligible
                 && old.probe_time == new.probe_time
         })

@@ -253,11 +253,12 @@ fn changed(state: &mut State, node: NodeId, change: Change) {
 
 /// How often a node must be looked at for the sake of limits on replay delay: a standby for its own, the primary for the
 /// tightest of all. Delay is measured between two samples of the primary's position, so that a burst after a quiet time
-/// would look as old as the quiet time was long.
+/// would look as old as the quiet time was long. The bound on staleness without a primary asks for the same: what was proven before the primary was lost
+/// is all there is then.
 fn watchfulness(state: &State, node: NodeId) -> Duration {
     let limit = |member: &Member| member.spec.limits.max_lag.or(state.policy.max_lag);
     let watched = state.members.iter().filter(|member| member.id == node || state.primary == Some(node));
-    let tightest = watched.filter_map(limit).min().unwrap_or(Duration::MAX);
+    let tightest = watched.filter_map(limit).chain(state.policy.max_staleness).min().unwrap_or(Duration::MAX);
     (tightest / LOOKS_PER_LIMIT).max(LIMIT_GAP)
 }
 

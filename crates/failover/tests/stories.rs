@@ -367,3 +367,30 @@ fn joining_twice_is_refused_and_ids_are_never_used_again() {
     let ids: Vec<_> = story.snapshot.nodes.iter().map(|node| node.id.0).collect();
     assert_eq!(ids, [0, 2]);
 }
+
+#[test]
+fn what_a_standby_has_is_proven_by_looks_at_the_primary_and_ages_without_one() {
+    let mut story = Story::steady(2);
+    let proven = |story: &Story| story.snapshot.node(NodeId(1)).expect("published").proven_at;
+    // The primary is seen again where it was: so the standby has all of it, without being asked again.
+    story.later(10).sees(0, primary(1, 1000));
+    let idle = proven(&story);
+    assert_eq!(idle, Some(story.now));
+    assert_eq!(story.snapshot.node(NodeId(0)).expect("published").proven_at, None);
+    story.later(10).sees(0, primary(1, 2000));
+    story.later(1).sees(1, standby(1, 1999));
+    assert_eq!(proven(&story), idle, "it lacks something written since then");
+    story.later(1).sees(0, primary(1, 2000));
+    let newest = story.now;
+    story.later(1).sees(1, standby(1, 2000));
+    assert_eq!(proven(&story), Some(newest));
+    for _ in 0..3 {
+        story.later(1).misses(0, FailureKind::Refused);
+    }
+    story.later(9).sees(1, standby(1, 2000));
+    assert_eq!(
+        (story.routed(), proven(&story)),
+        (None, Some(newest)),
+        "nobody looks at the primary any more"
+    );
+}

@@ -20,6 +20,7 @@ use keeper::Keeper;
 use parking_lot::RwLock;
 use pgherd_login::door::Door;
 use pgherd_metrics::registry::Registry;
+use pgherd_pool::clock::CoarseClock;
 use pgherd_pool::pool::{Common, Hint};
 use pgherd_pool::pools::Pools;
 use pgherd_proxy::shared::Shared;
@@ -134,7 +135,7 @@ fn build(
     let workers = workers::start(settings.server.workers, &registry)
         .map_err(|error| StartError::Io("worker threads".into(), error))?;
     let hints = controller.clone();
-    let common = Common::new(
+    let mut common = Common::new(
         workers.iter().map(|worker| worker.runtime.clone()).collect(),
         cell.clone(),
         gauges,
@@ -148,6 +149,8 @@ fn build(
             );
         }),
     );
+    // One time for both wings: the age of what a replica has is reckoned from moments of the controller.
+    common.clock = CoarseClock::since(controller.born());
     let pools = Pools::new(keeper.clone(), common, keeper::max_servers(&settings));
     let random = Box::new(|bytes: &mut [u8]| {
         assert!(pgherd_login::random::fill(bytes), "the system has no random numbers");

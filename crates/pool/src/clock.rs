@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Milliseconds since it was made, as of the last tick: good enough for limits of a second and more, and read without a call.
+/// Milliseconds since its start, as of the last tick: good enough for limits of a second and more, and read without a call.
 #[derive(Debug)]
 pub struct CoarseClock {
     started: Instant,
@@ -13,11 +13,16 @@ pub struct CoarseClock {
 
 impl Default for CoarseClock {
     fn default() -> Self {
-        CoarseClock { started: Instant::now(), now: AtomicU64::new(0) }
+        CoarseClock::since(Instant::now())
     }
 }
 
 impl CoarseClock {
+    /// One that counts from `started`, so that its times can be compared with those of another clock that does.
+    pub fn since(started: Instant) -> CoarseClock {
+        CoarseClock { started, now: AtomicU64::new(millis(started.elapsed())) }
+    }
+
     /// Milliseconds as of the last tick.
     #[inline]
     pub fn now(&self) -> u64 {

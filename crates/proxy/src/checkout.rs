@@ -1,5 +1,6 @@
 //! From a demand to a server: route, then take or wait.
 
+use crate::age;
 use crate::answer::{self, PoolFacts, Unserved};
 use crate::card::{Bell, Doing};
 use crate::desk::Port;
@@ -125,18 +126,27 @@ impl Session {
             return Ok(Way { node, reason: Reason::Primary, read_only: false, replica: false, proof });
         }
         let intent = self.intent();
-        let need = self.need(&snapshot);
+        let (need, age) = self.need(&snapshot);
         // xorshift: spreads reads, guards nothing.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let gauges = &self.shared.pools.common().gauges;
         let stale = self.wish.stale;
-        let fresh = |node| !stale && need.admits(node, gauges).is_some();
-        let decision = choose(&snapshot, &intent, &self.shared.policy.load(), self.random, fresh);
+        let policy = self.shared.policy.load();
+        let asked = [self.wish.max_staleness, age].into_iter().flatten().min();
+        let limit = age::limit(asked, &snapshot, &policy);
+        let fresh = |node| {
+            !stale
+                && age::check(node, limit, &snapshot, &self.shared).is_ok()
+                && need.admits(node, gauges).is_some()
+        };
+        let decision = choose(&snapshot, &intent, &policy, self.random, fresh);
         if matches!(decision, Decision::Node { reason: Reason::NotFresh, .. } | Decision::Wait(Want::Fresh)) {
             self.floors.want(gauges);
         }
+        let (decision, would) = self.shade(decision, &snapshot, &policy);
+        self.wish.would = would;
         match decision {
             Decision::Node { node, reason, read_only } => {
                 let replica = snapshot.primary != Some(node);
@@ -175,6 +185,7 @@ impl Session {
         self.worker.counters.routed[at].bump_local(1);
         pool.count_checkout(self.worker.home);
         self.note_why(way);
+        self.count_unit(way.node, way.replica);
         let card = &self.entry.card;
         card.hold(server.identity.number);
         if pool.is_stale(&server) {

@@ -1,10 +1,12 @@
 //! The choice a client's statement would meet, for somebody who only wants to know.
 
+use crate::age;
+use crate::fresh::need;
 use crate::library::Known;
 use crate::manner::Manner;
 use crate::shared::Shared;
 use crate::terms::{Refused, Terms};
-use crate::wish::{Wish, context, need, read_text};
+use crate::wish::{Wish, context, read_text};
 use pgherd_route::choose::{Decision, choose};
 use pgherd_route::classify::combine;
 use pgherd_route::digest::Taint;
@@ -118,14 +120,18 @@ fn decide(
     } else {
         Need::default()
     };
-    let stale = wish.stale;
+    let (stale, policy) = (wish.stale, shared.policy.load());
+    let limit = age::limit(wish.max_staleness, snapshot, &policy);
+    let young = |node| age::check(node, limit, snapshot, shared);
     let fresh = |node| !stale && needed.admits(node, &shared.pools.common().gauges).is_some();
     let mut random = [0; 8];
     (shared.random)(&mut random);
     let intent = wish.intent(terms.routing);
-    let decision = choose(snapshot, &intent, &shared.policy.load(), u64::from_ne_bytes(random), fresh);
+    let decision = choose(snapshot, &intent, &policy, u64::from_ne_bytes(random), |node| {
+        young(node).is_ok() && fresh(node)
+    });
     let nodes = snapshot.nodes.iter().map(|node| {
-        let (may, why) = standing(node, snapshot, fresh(node.id));
+        let (may, why) = standing(node, snapshot, young(node.id), fresh(node.id));
         (node.id, may, why)
     });
     (decision, nodes.collect())

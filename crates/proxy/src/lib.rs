@@ -5,6 +5,7 @@
 //!
 //! Invariants: an idle session holds no server and no buffer; a server whose accounting is in doubt is closed; a deadline never needs a timer of the session's own;
 //! [`answer`] is the only place that turns an error into words for a client. Deliberately absent: `controller` (the topology cell is all that is shared with it), SQL.
+pub mod age;
 pub mod answer;
 pub mod cancel;
 pub mod card;
@@ -13,11 +14,13 @@ pub mod checkout;
 pub mod desk;
 pub mod explain;
 pub mod follow;
+pub mod fresh;
 pub mod library;
 pub mod listen;
 pub mod manner;
 pub mod relay;
 pub mod rerun;
+pub mod routed;
 pub mod serve;
 pub mod session;
 pub mod shared;

@@ -182,6 +182,11 @@ impl Library {
         }
     }
 
+    /// What is made of any catalog is made in another way from now on.
+    pub(crate) fn tear_all(&self) {
+        self.books.lock().values().for_each(|book| book.tear());
+    }
+
     /// The book for somebody who only wants to know, and what is in it as soon as it is read, within the time. One that
     /// cannot be read, and that no session uses, is closed again.
     pub(crate) async fn look(
@@ -274,7 +279,9 @@ async fn read(shared: &Shared, book: &Book, torn: u64) -> Result<(), String> {
     let found = rows(&mut transport, sql.as_bytes(), LIMIT, MOST).await.map_err(told)?;
     let _ = transport.write_all(&pgherd_wire::write::TERMINATE).await;
     let epoch = shared.library.last.fetch_add(1, Ordering::Relaxed) + 1;
-    let digest = Digest::new(epoch, found.iter().filter_map(entry));
+    let vouched = shared.policy.load_full().vouched.clone();
+    let digest =
+        Digest::new(epoch, found.iter().filter_map(entry)).vouched(vouched.iter().map(String::as_str));
     if let Some(why) = digest.splitting_off() {
         tracing::warn!(database = %book.key.0, why, "reads of this database stay on the primary");
     }

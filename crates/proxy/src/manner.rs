@@ -2,10 +2,12 @@
 
 use crate::answer;
 use pgherd_route::floor::Consistency;
+use pgherd_route::hint;
 use pgherd_route::intent::Preference;
 use pgherd_session::params::{Settings, Value};
 use pgherd_topology::lsn::{Lsn, Timeline};
-use pgherd_wire::write::Report;
+use pgherd_wire::write::{Report, Severity};
+use std::time::Duration;
 
 /// Read once for each change of the session's settings. `None`: the session does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub(crate) struct Manner {
     pub(crate) preference: Option<Preference>,
     /// `pgherd.consistency`.
     pub(crate) consistency: Option<Consistency>,
+    /// `pgherd.max_staleness`, in milliseconds: every session has one.
+    pub(crate) max_staleness: Option<u32>,
     /// `pgherd.causal_token`.
     pub(crate) token: Option<(Timeline, Lsn)>,
     /// `default_transaction_read_only`.
@@ -64,6 +68,10 @@ impl Manner {
                 self.consistency = read().and_then(|word| Consistency::from_word(&word));
                 self.unclear |= self.consistency.is_none();
             }
+            b"pgherd.max_staleness" => {
+                self.max_staleness = read().and_then(|word| hint::duration(word.as_bytes())).map(millis);
+                self.unclear |= self.max_staleness.is_none();
+            }
             b"pgherd.causal_token" => {
                 self.token = read().as_deref().and_then(token);
                 self.unclear |= self.token.is_none();
@@ -103,6 +111,9 @@ pub(crate) fn refusal(name: &[u8], value: &Value) -> Option<Report> {
     let hint = match name {
         b"pgherd.read_preference" => available(Preference::ALL.map(Preference::word)),
         b"pgherd.consistency" => available(Consistency::ALL.map(Consistency::word)),
+        b"pgherd.max_staleness" => {
+            "Valid units for this parameter are \"ms\", \"s\", \"min\", and \"h\".".to_owned()
+        }
         b"pgherd.causal_token" => "A token is what SHOW pgherd.causal_token answers.".to_owned(),
         _ => return None,
     };
@@ -113,6 +124,17 @@ pub(crate) fn refusal(name: &[u8], value: &Value) -> Option<Report> {
     }
     let words = |bytes| String::from_utf8_lossy(bytes);
     Some(answer::bad_setting(&words(name), &words(inner(value)), hint))
+}
+
+/// The same for what a client says as it logs in, in the words of a FATAL.
+pub(crate) fn refusal_at_login(startup: &Settings) -> Option<Report> {
+    let report = startup.iter().find_map(|(name, value)| refusal(name, value))?;
+    Some(Report { severity: Severity::Fatal, ..report })
+}
+
+/// Whole milliseconds; a time of more than seven weeks is no bound anybody meets.
+pub(crate) fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn available<const N: usize>(words: [&str; N]) -> String {
@@ -175,6 +197,7 @@ mod tests {
         let manner = of(&[
             ("pgherd.read_preference", "'Replica'"),
             ("pgherd.consistency", "eventual"),
+            ("pgherd.max_staleness", "'2s'"),
             ("pgherd.causal_token", "'1/0/ABC'"),
             ("default_transaction_read_only", "ON"),
             ("default_transaction_isolation", "'repeatable read'"),
@@ -184,6 +207,7 @@ mod tests {
         ]);
         assert_eq!(manner.preference, Some(Preference::Replica));
         assert_eq!(manner.consistency, Some(Consistency::Eventual));
+        assert_eq!(manner.max_staleness, Some(2000));
         assert_eq!(manner.token, Some((Timeline(1), Lsn(0xabc))));
         assert_eq!((manner.read_only, manner.serializable), (Some(true), Some(false)));
         assert_eq!((manner.asynchronous, manner.ascii_safe), (Some(true), Some(true)));
@@ -194,6 +218,7 @@ mod tests {
     fn what_cannot_be_read_keeps_the_session_on_the_primary() {
         for (name, value) in [
             ("pgherd.read_preference", "'nearby'"),
+            ("pgherd.max_staleness", "'soon'"),
             ("pgherd.causal_token", "'x'"),
             ("default_transaction_read_only", "E'o\\x6e'"),
             ("default_transaction_isolation", "$1"),

@@ -28,19 +28,14 @@ const MAX_CLIENT_STATEMENTS: usize = 100_000;
 pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>, admitted: Box<Admitted>) {
     let Admitted { mut transport, user, database, settings, replication, protocol, unsent, unread, .. } =
         *admitted;
-    let (terms, entry) = match enter(&shared, &listener, (&database, &user), replication.is_some(), protocol)
-    {
+    let startup =
+        Settings::from_startup(settings.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+    let who = (&database, &user);
+    let (terms, entry) = match enter(&shared, &listener, who, &startup, replication.is_some(), protocol) {
         Ok(entered) => entered,
         Err(report) => return dismiss(&mut transport, &unsent, &report).await,
     };
-    let startup =
-        Settings::from_startup(settings.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-    let limits = Limits {
-        max_prepared_statements: terms.max_prepared_statements,
-        max_client_statements: MAX_CLIENT_STATEMENTS,
-        session_mode: terms.mode == crate::terms::Mode::Session,
-        probing: terms.probing,
-    };
+    let limits = limits(&terms);
     let shared_written = shared.written(&terms.database);
     let splits = terms.routing == Routing::Any;
     let book = splits.then(|| shared.library.book(&shared, &terms.database, &terms.user));
@@ -66,6 +61,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         floors: Default::default(),
         book,
         unflushed: None,
+        unlooked: None,
         chance: false,
         crowded: false,
         leaving: false,
@@ -96,16 +92,29 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
     Box::pin(session.goodbye(end)).await;
 }
 
+fn limits(terms: &Terms) -> Limits {
+    Limits {
+        max_prepared_statements: terms.max_prepared_statements,
+        max_client_statements: MAX_CLIENT_STATEMENTS,
+        session_mode: terms.mode == crate::terms::Mode::Session,
+        probing: terms.probing,
+    }
+}
+
 fn enter(
     shared: &Arc<Shared>,
     listener: &Arc<str>,
     who: (&Arc<str>, &Arc<str>),
+    startup: &Settings,
     replication: bool,
     protocol: Protocol,
 ) -> Result<(Terms, Entry), Report> {
     let (database, user) = who;
     if replication {
         return Err(answer::no_replication());
+    }
+    if let Some(report) = crate::manner::refusal_at_login(startup) {
+        return Err(report);
     }
     let steward = shared.steward.read().clone();
     let terms = steward.terms(listener, database, user).map_err(|_| answer::unknown_database(database))?;

@@ -21,6 +21,7 @@ use pgherd_topology::node::NodeId;
 use pgherd_wire::frame::HEADER_LEN;
 use pgherd_wire::write::Report;
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// How a session ends.
@@ -78,8 +79,10 @@ pub struct Session {
     pub(crate) floors: Floors,
     /// What is known of the catalog, on a listener that reads statements.
     pub(crate) book: Option<Arc<Book>>,
-    /// When something was committed last that may be acknowledged before it was flushed; in milliseconds of the process.
-    pub(crate) unflushed: Option<u64>,
+    /// When something was committed last that may be acknowledged before it was flushed, and since when reads have found that no look tells the position of the
+    /// last write; in milliseconds of the process.
+    pub(crate) unflushed: Option<NonZeroU64>,
+    pub(crate) unlooked: Option<NonZeroU64>,
     /// The last write of anybody to the same database.
     pub(crate) written: Arc<Written>,
     /// The answer of a replica is looked at before it is passed on.

@@ -3,6 +3,7 @@
 use crate::cards::Cards;
 use crate::desk::Desks;
 use crate::library::Library;
+use crate::routed::{Routed, RoutingRow};
 use crate::terms::Steward;
 use crate::vacate::Vacating;
 use crate::written::Written;
@@ -20,6 +21,7 @@ use pgherd_session::prepared::Texts;
 use pgherd_session::server::ServerState;
 use pgherd_topology::cell::Cell;
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// What sessions leave on servers.
@@ -149,6 +151,7 @@ pub struct Shared {
     /// What is known of the databases' catalogs.
     pub library: Library,
     written: Mutex<HashMap<Arc<str>, Arc<Written>>>,
+    pub(crate) routed: Routed,
     pub(crate) vacating: Mutex<Vec<Vacating>>,
 }
 
@@ -166,6 +169,7 @@ impl Shared {
         steward: Arc<dyn Steward>,
         random: Random,
     ) -> Arc<Shared> {
+        let routed = Routed::new(pools.common().homes.len());
         Arc::new(Shared {
             cell,
             pools,
@@ -177,6 +181,7 @@ impl Shared {
             welcomes: Mutex::default(),
             library: Library::default(),
             written: Mutex::default(),
+            routed,
             vacating: Mutex::default(),
         })
     }
@@ -184,6 +189,11 @@ impl Shared {
     /// One worker's own things.
     pub fn worker(home: usize, registry: &Registry) -> Arc<Worker> {
         Arc::new(Worker { home, desks: Desks::default(), counters: WorkerCounters::new(registry) })
+    }
+
+    /// Units routed since the start, by what they were and where they went, or would have gone; for people and for metrics.
+    pub fn routing_rows(&self) -> Vec<RoutingRow> {
+        self.routed.rows()
     }
 
     /// The last write to a database by anybody.
@@ -201,7 +211,12 @@ impl Shared {
 
     /// New settings.
     pub fn reload(&self, steward: Arc<dyn Steward>) {
-        self.policy.store(Arc::new(steward.policy()));
+        let (policy, old) = (Arc::new(steward.policy()), self.policy.load_full());
+        let vouched = policy.vouched != old.vouched;
+        self.policy.store(policy);
+        if vouched {
+            self.library.tear_all();
+        }
         *self.steward.write() = steward;
         self.welcomes.lock().clear();
     }
@@ -215,5 +230,10 @@ impl Shared {
     #[inline]
     pub fn now(&self) -> u64 {
         self.pools.common().clock.now()
+    }
+
+    /// The same for who remembers it; at least 1.
+    pub(crate) fn moment(&self) -> NonZeroU64 {
+        NonZeroU64::new(self.now()).unwrap_or(NonZeroU64::MIN)
     }
 }

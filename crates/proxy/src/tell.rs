@@ -3,6 +3,7 @@
 use crate::answer;
 use crate::card::Doing;
 use crate::checkout::Way;
+use crate::routed::Would;
 use crate::session::{End, Session};
 use crate::wait::FRESH_PACE;
 use pgherd_route::choose::Reason;
@@ -26,6 +27,8 @@ pub(crate) struct Why {
     class: Class,
     /// Only where statements are read.
     rule: Option<Rule>,
+    /// Only in shadow.
+    would: Option<Would>,
 }
 
 impl Session {
@@ -56,7 +59,7 @@ impl Session {
             // Its writes are not followed: whatever it did counts as one, also what may not be flushed.
             self.machine.watch_commits();
             self.heed_settings();
-            self.unflushed = self.is_asynchronous().then(|| self.shared.now());
+            self.unflushed = self.is_asynchronous().then(|| self.shared.moment());
         }
         let mut counts = follows;
         loop {
@@ -93,11 +96,12 @@ impl Session {
             return;
         }
         let wish = &self.wish;
-        self.why = Some(Why { node: way.node, reason: way.reason, class: wish.class, rule: wish.rule });
+        let (class, rule, would) = (wish.class, wish.rule, wish.would);
+        self.why = Some(Why { node: way.node, reason: way.reason, class, rule, would });
     }
 
     fn why_in_words(&self) -> String {
-        let Some(Why { node, reason, class, rule }) = self.why else {
+        let Some(Why { node, reason, class, rule, would }) = self.why else {
             return "nothing was routed yet".into();
         };
         let snapshot = self.shared.cell.load();
@@ -105,6 +109,9 @@ impl Session {
         let mut words = format!("node={name} reason={}", reason.word());
         if let Some(rule) = rule {
             words.push_str(&format!(" class={} rule={}", class.word(), rule.word()));
+        }
+        if let Some(would) = would {
+            words.push_str(&format!(" shadow={}", would.word()));
         }
         words
     }

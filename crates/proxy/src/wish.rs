@@ -1,30 +1,22 @@
 //! What the unit at the front wants, on a listener that may choose.
 
-use crate::checkout::Held;
 use crate::library::{Book, Known};
-use crate::manner::Manner;
+use crate::manner::{Manner, millis};
+use crate::routed::Would;
 use crate::session::Session;
-use crate::shared::Shared;
 use crate::terms::Terms;
-use crate::written::{FLUSHED_AFTER, Written};
 use pgherd_route::classify::tally::Tally;
 use pgherd_route::classify::{Context, classify};
-use pgherd_route::floor::{Consistency, Floors, Need};
+use pgherd_route::floor::Consistency;
 use pgherd_route::intent::{Class, Intent, Preference, Routing};
 use pgherd_route::rule::Rule;
 use pgherd_route::verdict::{self, Access, Verdict};
 use pgherd_session::prepared::Statement;
 use pgherd_session::step::Demand;
 use pgherd_session::survey::{Extent, Part};
-use pgherd_topology::node::NodeId;
-use pgherd_topology::snapshot::Snapshot;
 use pgherd_wire::backend::Status;
 use pgherd_wire::frontend::has_custom_types;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
-
-/// Bytes of a unit that are waited for before it is given up to read it; then it goes to the primary.
-const MAX_SURVEYED: usize = 32 * 1024;
 
 /// What one unit wants.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,10 +41,14 @@ pub(crate) struct Wish {
     pub(crate) refused: bool,
     /// No replica was fresh enough, or could prove it: for now none will do.
     pub(crate) stale: bool,
+    /// In shadow: where it would go.
+    pub(crate) would: Option<Would>,
     /// Where it prefers to go.
     pub(crate) preference: Option<Preference>,
     /// How fresh what it reads must be.
     pub(crate) consistency: Consistency,
+    /// How old what it reads may be, in milliseconds.
+    pub(crate) max_staleness: Option<u32>,
 }
 
 impl Session {
@@ -86,6 +82,7 @@ impl Session {
             self.manner = Manner::read(self.machine.settings());
             if let Some((timeline, lsn)) = self.manner.token.filter(|token| Some(*token) != before) {
                 self.floors.token(timeline, lsn);
+                self.unlooked = None;
             }
         }
     }
@@ -93,10 +90,10 @@ impl Session {
     /// The verdict on all statements of the unit; `None` while more of it must come.
     pub(crate) fn read_unit(&self, context: &Context<'_>) -> Option<Verdict> {
         let desk = self.desk.as_ref()?;
-        let bytes = desk.up.undecided_bytes();
+        let (bytes, limit) = (desk.up.undecided_bytes(), self.terms.max_classified as usize);
         let mut tally = Tally::new(context.in_transaction);
         let (mut readable, mut hint) = (true, None);
-        let extent = self.machine.survey(bytes, |part| {
+        let extent = self.machine.survey(bytes, limit, |part| {
             let one = match part {
                 Part::Text(text, custom) => self.read_text(text, custom, context),
                 Part::Statement(statement) => self.read_statement(statement, context),
@@ -106,7 +103,7 @@ impl Session {
             tally.add(&one);
         });
         match extent {
-            Extent::Partial if bytes.len() < MAX_SURVEYED => return None,
+            Extent::Partial if bytes.len() < limit => return None,
             Extent::Whole => {}
             Extent::Partial | Extent::Flushed => readable = false,
         }
@@ -142,81 +139,12 @@ impl Session {
         Intent { avoid: self.avoid, ..self.wish.intent(self.terms.routing) }
     }
 
-    /// What a replica must have for it.
-    pub(crate) fn need(&mut self, snapshot: &Snapshot) -> Need {
-        if self.terms.routing != Routing::Any || self.wish.consistency == Consistency::Eventual {
-            return Need::default();
-        }
-        self.wait_for_flush(snapshot);
-        let written = &self.written;
-        need(&mut self.floors, &mut self.wish, || written.clone(), &self.terms, snapshot, &self.shared)
-    }
-
-    /// After a commit that may have been acknowledged before it was flushed, no position of the log covers it before a while has passed.
-    pub(crate) fn wait_for_flush(&mut self, snapshot: &Snapshot) {
-        let Some(since) = self.unflushed else { return };
-        if self.shared.now().saturating_sub(since) < FLUSHED_AFTER {
-            self.wish.stale = true;
-        } else if let Some(primary) = snapshot.primary {
-            self.unflushed = None;
-            self.floors.wrote(primary, self.shared.pools.common().gauges.of(primary).now());
-        }
-    }
-
-    /// What it read and wrote on a node was acknowledged.
-    pub(crate) fn note_floors(&mut self, node: NodeId, replica: bool) {
-        let moment = || self.shared.pools.common().gauges.of(node).now();
-        match self.terms.routing {
-            Routing::Replicas => {}
-            Routing::Primary => self.note_write(node),
-            Routing::Any if replica || self.is_lone_read() => self.floors.saw(node, moment()),
-            Routing::Any => {
-                self.floors.wrote(node, moment());
-                if self.is_asynchronous() {
-                    self.unflushed = Some(self.shared.now());
-                }
-                self.note_write(node);
-            }
-        }
-    }
-
-    /// For sessions whose reads must see the writes of all.
-    fn note_write(&mut self, node: NodeId) {
-        if !self.written.is_wanted() {
-            return;
-        }
-        if self.terms.routing == Routing::Primary {
-            // Where nothing is read, this is watched only since somebody wants to know.
-            self.machine.watch_commits();
-            self.heed_settings();
-        }
-        if self.is_asynchronous() {
-            self.written.note_unflushed(self.shared.now());
-        }
-        self.written.note(node, || self.shared.pools.common().gauges.of(node).now());
-    }
-
-    /// What this session commits may be acknowledged before it is flushed.
-    pub(crate) fn is_asynchronous(&self) -> bool {
-        self.wish.asynchronous || self.manner.asynchronous == Some(true) || self.machine.spoke_of_commit()
-    }
-
     /// All that the server was asked for is one unit that was found to be a read.
     pub(crate) fn is_lone_read(&self) -> bool {
         self.terms.routing == Routing::Any
             && self.wish.lone
             && self.wish.class == Class::Read
             && self.machine.units() <= 1
-    }
-
-    /// A session that keeps its server, or has asked for more than one thing, may have been acknowledged a write that others want to know of before it gives the server
-    /// back.
-    pub(crate) fn note_early_writes(&mut self, held: &Held) {
-        let early =
-            self.machine.pin().is_some() || self.machine.units() > 1 || self.machine.status() != Status::Idle;
-        if early && !held.replica && self.written.is_wanted() {
-            self.note_write(held.node);
-        }
     }
 
     /// What this session has changed in the catalog counts for everybody's statements; to be called before the client hears of it.
@@ -229,11 +157,15 @@ impl Session {
     /// A replica refused the unit at the front: its texts are not tried on one again.
     pub(crate) fn burn(&self) {
         let (Some(book), Some(desk)) = (&self.book, &self.desk) else { return };
-        self.machine.survey(desk.up.undecided_bytes(), |part| match part {
-            Part::Text(text, _) => book.burn(hash(text)),
-            Part::Statement(statement) => book.burn(hash(statement.query())),
-            Part::Unreadable => {}
-        });
+        self.machine.survey(
+            desk.up.undecided_bytes(),
+            self.terms.max_classified as usize,
+            |part| match part {
+                Part::Text(text, _) => book.burn(hash(text)),
+                Part::Statement(statement) => book.burn(hash(statement.query())),
+                Part::Unreadable => {}
+            },
+        );
     }
 }
 
@@ -250,6 +182,7 @@ impl Wish {
             asynchronous: is(manner.asynchronous, defaults.asynchronous),
             preference: manner.preference.or(terms.preference),
             consistency: manner.consistency.unwrap_or(terms.consistency),
+            max_staleness: manner.max_staleness,
             ..Wish::default()
         }
     }
@@ -280,6 +213,7 @@ impl Wish {
         self.asynchronous |= verdict.speaks_of_commit;
         self.preference = verdict.hint.preference.or(self.preference);
         self.consistency = verdict.hint.consistency.unwrap_or(self.consistency);
+        self.max_staleness = verdict.hint.max_staleness.map(millis).or(self.max_staleness);
         self.serializable |= verdict.control.serializable;
         let opens = verdict.control.leaves_open.is_some();
         if let Some(access) = verdict.control.leaves_open.or(verdict.control.mode.filter(|_| !self.lone)) {
@@ -325,26 +259,6 @@ pub(crate) fn read_text(book: Option<&Book>, text: &[u8], context: &Context<'_>)
         }
     }
     verdict
-}
-
-/// What a replica must have for a wish, besides what these floors say.
-pub(crate) fn need(
-    floors: &mut Floors,
-    wish: &mut Wish,
-    written: impl FnOnce() -> Arc<Written>,
-    terms: &Terms,
-    snapshot: &Snapshot,
-    shared: &Shared,
-) -> Need {
-    let gauges = &shared.pools.common().gauges;
-    let mut others = None;
-    if wish.consistency == Consistency::Global {
-        let primary = snapshot.primary.map(|primary| (primary, gauges.of(primary)));
-        let primary = primary.as_ref().map(|(primary, gauge)| (*primary, &**gauge));
-        others = written().last(primary, shared.now());
-        wish.stale |= others.is_none();
-    }
-    floors.need(others, terms.monotonic, snapshot, gauges)
 }
 
 fn hash(text: &[u8]) -> u64 {

@@ -13,7 +13,7 @@ use support::{Settings, Stage, run};
 use tokio::io::AsyncWriteExt;
 
 /// Largest future of one session.
-const MAX_SESSION: usize = 2048;
+const MAX_SESSION: usize = 2176;
 
 /// Requests that must not allocate once everything is warm.
 const REQUESTS: usize = 200;

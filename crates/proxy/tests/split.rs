@@ -3,6 +3,10 @@
 mod asked;
 #[path = "split/blocks.rs"]
 mod blocks;
+#[path = "split/bound.rs"]
+mod bound;
+#[path = "split/counted.rs"]
+mod counted;
 mod support;
 
 use pgherd_route::floor::Consistency;
@@ -315,6 +319,31 @@ fn without_a_primary_reads_go_on() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         stage.publish(Some(0), &[]);
         assert_eq!(client.answer().await, ["C:INSERT 0 1", "Z:I"]);
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_volatile_function_leaves_the_primary_when_somebody_vouches_for_it() {
+    run(async {
+        let of = |vouched: &[&str]| Settings {
+            routing: Routing::Any,
+            consistency: Consistency::Eventual,
+            vouched: vouched.iter().map(ToString::to_string).collect(),
+            ..Settings::default()
+        };
+        let stage = Stage::new(of(&["vol"]), 2, &mut Random::new(1));
+        let mut client = enter(&stage).await;
+        let calls = "select where_am_i, vol()";
+        assert_eq!(client.value(calls).await, "n1");
+        assert_eq!(client.value("select where_am_i, other()").await, "n0");
+        stage.reload(of(&["other"]));
+        assert_eq!(client.value(calls).await, "n0");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(client.value(calls).await, "n0");
+        assert_eq!(client.value("select where_am_i, other()").await, "n0");
+        assert_eq!(client.value(HERE).await, "n1");
         client.leave().await;
         stage.assert_sound().await;
     });

@@ -15,6 +15,13 @@ pub struct Policy {
     pub split_read_only: bool,
     /// Where this pgherd stands; its own region's replicas are preferred. Empty: no preference.
     pub region: Arc<str>,
+    /// Without a primary, replicas are read from while what they have is at most this old (`max_staleness`); `None`: as long as they are eligible.
+    pub max_staleness: Option<Duration>,
+    /// A session's reads stay on the primary this long while no look tells the position of its last write (`read_after_write_window`); then the age of what a
+    /// replica has decides ([`crate::floor::Need::awaits_look`]).
+    pub write_window: Duration,
+    /// Functions declared volatile that may run on replicas all the same (`volatile_functions`), by their names in the catalog.
+    pub vouched: Arc<[String]>,
     /// Nodes whose probe took at most this much longer than the fastest count as equally near.
     pub nearest_tolerance: Duration,
 }
@@ -25,6 +32,9 @@ impl Default for Policy {
             default_preference: Preference::ReplicaPreferred,
             split_read_only: true,
             region: Arc::from(""),
+            max_staleness: None,
+            write_window: Duration::from_secs(5),
+            vouched: Arc::from([]),
             nearest_tolerance: Duration::from_millis(2),
         }
     }
@@ -150,7 +160,8 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
-/// Chooses a node. `random` decides among equals and should be uniform over all of `u64`; `fresh` says whether a replica has what the session must not miss.
+/// Chooses a node. `random` decides among equals and should be uniform over all of `u64`; `fresh` says whether a replica has what the session must
+/// not miss, and is not too old ([`crate::staleness`]).
 ///
 /// Two passes over the nodes at most, no allocation.
 pub fn choose(
@@ -298,4 +309,4 @@ fn draw<'a>(nodes: impl Iterator<Item = &'a Node>, total: u64, random: u64) -> O
 
 #[cfg(test)]
 #[path = "choose_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -3,7 +3,7 @@ use pgherd_topology::lsn::{Lsn, Timeline};
 use pgherd_topology::node::{Address, Ineligible, Role, Tags};
 use proptest::prelude::*;
 
-fn node(id: u16) -> Node {
+pub(crate) fn node(id: u16) -> Node {
     Node {
         id: NodeId(id),
         name: format!("pg{id}").into(),
@@ -19,12 +19,13 @@ fn node(id: u16) -> Node {
         weight: 100,
         region: "".into(),
         tags: Tags::default(),
+        proven_at: None,
         probe_time: None,
         version: 150_000,
     }
 }
 
-fn cluster(primary: Option<u16>, nodes: Vec<Node>) -> Snapshot {
+pub(crate) fn cluster(primary: Option<u16>, nodes: Vec<Node>) -> Snapshot {
     Snapshot {
         epoch: 1,
         primary: primary.map(NodeId),

@@ -155,19 +155,18 @@ impl Digest {
         digest
     }
 
-    /// The same, with functions that somebody vouches for: volatile ones become harmless, others stay what they are.
+    /// The same, with functions that somebody vouches for: those with nothing against them but that they are declared volatile become harmless. Others stay what
+    /// they are, and so does what the catalog shows to reach any of them.
     #[must_use]
-    pub fn vouched<'a>(&self, functions: impl IntoIterator<Item = &'a str>) -> Digest {
-        let mut digest = self.clone();
+    pub fn vouched<'a>(mut self, functions: impl IntoIterator<Item = &'a str>) -> Digest {
         for name in functions {
-            match digest.place(name) {
-                Some(entry) if entry.taint.is_some_and(|taint| taint.reason == Reason::Volatile) => {
-                    entry.taint = None
-                }
-                _ => {}
+            if let Some(entry) = self.index(name).and_then(|index| self.names.get_mut(index))
+                && entry.taint.is_some_and(|taint| taint.reason == Reason::Volatile)
+            {
+                entry.taint = None;
             }
         }
-        digest
+        self
     }
 
     /// False until the catalog was read.
@@ -259,10 +258,7 @@ impl Digest {
 
     /// The entry of `name`, made when there is none.
     fn place(&mut self, name: &str) -> Option<&mut Entry> {
-        let fold = fold(name.as_bytes());
-        let same =
-            |digest: &Digest, index: usize| digest.names.get(index).is_some_and(|entry| &*entry.name == name);
-        let found = self.probe(fold, |digest, index| same(digest, index));
+        let (fold, found) = (fold(name.as_bytes()), self.index(name));
         let index = found.unwrap_or(self.names.len());
         if found.is_none() {
             self.names.push(Entry { name: name.into(), taint: None });
@@ -273,6 +269,13 @@ impl Digest {
             }
         }
         self.names.get_mut(index)
+    }
+
+    /// Where the entry of `name`, as the catalog has it, is.
+    fn index(&self, name: &str) -> Option<usize> {
+        let same =
+            |digest: &Digest, index: usize| digest.names.get(index).is_some_and(|entry| &*entry.name == name);
+        self.probe(fold(name.as_bytes()), same)
     }
 
     fn find(&self, name: Name<'_>, fold: u32) -> Option<&Entry> {

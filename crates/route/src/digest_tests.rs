@@ -79,8 +79,24 @@ fn what_is_learned_only_adds() {
         (Some(Reason::Learned), Some(Reason::Learned), 3)
     );
     assert_eq!(taint(&old, "f"), None);
-    let vouched = new.vouched(["v", "f", "unheard_of"]);
+    let vouched = new.clone().vouched(["v", "f", "unheard_of"]);
     assert!(vouches(&vouched, "v") && !vouches(&vouched, "f") && !vouches(&new, "v"));
+    // What the catalog does not know may be anything.
+    assert!(!vouches(&vouched, "unheard_of"));
+}
+
+#[test]
+fn vouching_helps_against_volatility_only() {
+    for reason in Reason::ALL {
+        let rows = [row("f", "function", "volatile"), row("f", "function", reason.word())];
+        let digest = Digest::new(1, rows).vouched(["f"]);
+        assert_eq!(vouches(&digest, "f"), reason == Reason::Volatile, "{reason:?}");
+    }
+    // A relation of the same name, and a name that is spelled in another way.
+    let digest = Digest::new(1, [row("f", "function", "volatile"), row("f", "relation", "unlogged")]);
+    assert_eq!(taint(&digest.vouched(["f"]), "f"), Some(Reason::Unlogged));
+    let digest = Digest::new(1, [row("f", "function", "volatile")]);
+    assert_eq!(taint(&digest.vouched(["F"]), "f"), Some(Reason::Volatile));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::choose::{Reason, Want};
 use crate::digest::{self, Digest, Taint};
 use crate::hint::Hint;
 use crate::rule::Rule;
+use crate::staleness::TooOld;
 use crate::verdict::{Class, Span};
 use pgherd_sql::lexer::Lexer;
 use pgherd_sql::token::Token;
@@ -115,14 +116,17 @@ pub fn want(want: Want) -> &'static str {
     }
 }
 
-/// May this node be read from, and why (not)? `fresh` says whether it has what must not be missed.
-pub fn standing(node: &Node, snapshot: &Snapshot, fresh: bool) -> (bool, String) {
+/// May this node be read from, and why (not)? `young` says whether what it has is not too old, `fresh` whether it has what must not be missed.
+pub fn standing(node: &Node, snapshot: &Snapshot, young: Result<(), TooOld>, fresh: bool) -> (bool, String) {
     match &node.ineligible {
         _ if snapshot.primary == Some(node.id) => (true, "routed primary".to_string()),
         Some(why) => (false, why.to_string()),
         None if node.weight == 0 => (false, pgherd_topology::node::Ineligible::ZeroWeight.to_string()),
-        None if !fresh => (false, "not known to have what must not be missed".to_string()),
-        None => (true, "eligible".to_string()),
+        None => match (young, fresh) {
+            (Err(old), _) => (false, old.to_string()),
+            (Ok(()), false) => (false, "not known to have what must not be missed".to_string()),
+            (Ok(()), true) => (true, "eligible".to_string()),
+        },
     }
 }
 

@@ -175,6 +175,12 @@ impl Need {
         self.writes == Requirement::Nothing && self.reads == Requirement::Nothing
     }
 
+    /// No look has told yet what a replica must have replayed to have the writes. Usually one does within milliseconds; when none does for long, the looks fail, and
+    /// a replica will do that is proven in another way to have all that the primary had since.
+    pub fn awaits_look(&self) -> bool {
+        self.writes == Requirement::Unresolved
+    }
+
     /// Is this replica known to be fresh enough? If not, and a look at it could show that it is, it is asked to be looked at.
     pub fn admits(&self, node: NodeId, gauges: &Gauges) -> Option<Proof> {
         if self.is_nothing() {

@@ -4,6 +4,7 @@ use pgherd_topology::lsn::Timeline;
 use pgherd_topology::node::{Address, Node, Role, Tags};
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 const PRIMARY: NodeId = NodeId(0);
 
@@ -23,6 +24,7 @@ fn node(id: u16) -> Node {
         weight: 100,
         region: "".into(),
         tags: Tags::default(),
+        proven_at: None,
         probe_time: None,
         version: 150_000,
     }
@@ -40,7 +42,11 @@ fn cluster(timeline: u32, primary: u16) -> Snapshot {
 
 fn look(gauge: &Gauge, primary: bool, lsn: u64) {
     let number = gauge.begin();
-    gauge.finish(number, Position { primary, timeline: Timeline(u32::from(primary)), lsn: Lsn(lsn) });
+    gauge.finish(
+        number,
+        Duration::ZERO,
+        Position { primary, timeline: Timeline(u32::from(primary)), lsn: Lsn(lsn) },
+    );
 }
 
 #[test]
@@ -94,6 +100,21 @@ fn reading_on_where_one_has_read_needs_no_look() {
 }
 
 #[test]
+fn only_writes_wait_for_a_look_that_must_come() {
+    let (gauges, snapshot) = (Gauges::default(), cluster(1, 0));
+    let mut floors = Floors::default();
+    let awaits = |floors: &mut Floors| floors.need(None, true, &snapshot, &gauges).awaits_look();
+    assert!(!awaits(&mut floors));
+    // What was read is looked up when somebody cares; that may be never.
+    floors.saw(PRIMARY, gauges.of(PRIMARY).now());
+    assert!(!awaits(&mut floors));
+    floors.wrote(PRIMARY, gauges.of(PRIMARY).now());
+    assert!(awaits(&mut floors));
+    look(&gauges.of(PRIMARY), true, 10);
+    assert!(!awaits(&mut floors));
+}
+
+#[test]
 fn nothing_waits_for_what_was_lost_with_a_primary() {
     let gauges = Gauges::default();
     let mut floors = Floors::default();
@@ -105,7 +126,7 @@ fn nothing_waits_for_what_was_lost_with_a_primary() {
     assert_eq!(floors.need(None, true, &new, &gauges).writes, Requirement::Unresolved);
     let number = gauges.of(NodeId(1)).begin();
     let position = Position { primary: true, timeline: Timeline(2), lsn: Lsn(900) };
-    gauges.of(NodeId(1)).finish(number, position);
+    gauges.of(NodeId(1)).finish(number, Duration::ZERO, position);
     assert_eq!(floors.need(None, true, &new, &gauges).writes, Requirement::Reached(Lsn(900)));
 }
 
@@ -227,7 +248,7 @@ impl World {
                     debug_assert_eq!(life, standby.looks_in);
                     let (primary, lsn) = (node == 0, Lsn(standby.at));
                     let position = Position { primary, timeline: Timeline(u32::from(primary)), lsn };
-                    self.gauges.of(NodeId(node)).finish(number, position);
+                    self.gauges.of(NodeId(node)).finish(number, Duration::ZERO, position);
                 }
             }
             Act::Crash(node) => {

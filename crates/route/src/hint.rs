@@ -94,12 +94,12 @@ fn strip<'a>(text: &'a [u8], front: &[u8]) -> Option<&'a [u8]> {
     text.get(..front.len())?.eq_ignore_ascii_case(front).then(|| &text[front.len()..])
 }
 
-/// `250ms`, `5s`, `2m`, `1h`; a number alone is seconds.
-fn duration(value: &[u8]) -> Option<Duration> {
+/// `250ms`, `5s`, `2m` or `2min`, `1h`; a number alone is seconds.
+pub fn duration(value: &[u8]) -> Option<Duration> {
     let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, unit) = value.split_at(digits);
     let number: u64 = std::str::from_utf8(number).ok()?.parse().ok()?;
-    let milliseconds = match unit {
+    let milliseconds = match unit.trim_ascii_start() {
         b"ms" => Some(number),
         b"" | b"s" => number.checked_mul(1000),
         b"m" | b"min" => number.checked_mul(60_000),

@@ -16,4 +16,5 @@ pub mod floor;
 pub mod hint;
 pub mod intent;
 pub mod rule;
+pub mod staleness;
 pub mod verdict;

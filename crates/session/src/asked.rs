@@ -4,7 +4,7 @@
 //! over both protocols, described or not, prepared long ago.
 
 use crate::effect::{Effect, Effects, name};
-use crate::machine::Machine;
+use crate::machine::{MAX_HELD, Machine};
 use crate::params::Value;
 use crate::survey::Part;
 use crate::tokens::Tokens;
@@ -73,7 +73,7 @@ impl Machine {
             return None;
         }
         let mut found = None;
-        self.survey(bytes, |part| {
+        self.survey(bytes, MAX_HELD, |part| {
             let one = match part {
                 Part::Text(text, _) => asked(text),
                 Part::Statement(statement) => asked(statement.query()),

@@ -29,7 +29,13 @@ pub(crate) struct Probe {
     pub(crate) due: bool,
     /// Its settings as well.
     settings: bool,
-    /// And these, which no view shows.
+    inquiry: Option<Box<Inquiry>>,
+}
+
+/// What few sessions ever need.
+#[derive(Clone, Debug, Default)]
+struct Inquiry {
+    /// Settings that no view shows, to be asked for by name.
     names: Vec<Box<[u8]>>,
     answer: Option<Answer>,
 }
@@ -111,10 +117,9 @@ impl Machine {
     /// but those that it or a library has defined.
     pub(crate) fn note_names(&mut self, text: &[u8]) {
         for name in dotted_names(text) {
-            if self.probe.names.len() < MAX_NAMES
-                && !self.probe.names.iter().any(|known| known.eq_ignore_ascii_case(name))
-            {
-                self.probe.names.push(name.into());
+            let names = &mut self.probe.inquiry.get_or_insert_default().names;
+            if names.len() < MAX_NAMES && !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                names.push(name.into());
             }
         }
     }
@@ -125,9 +130,10 @@ impl Machine {
         if !self.pin.is_none_or(Pin::is_visible) {
             return;
         }
-        let names = std::mem::take(&mut self.probe.names);
         let settings = std::mem::take(&mut self.probe.settings);
-        self.probe.answer = Some(Answer::default());
+        let inquiry = self.probe.inquiry.get_or_insert_default();
+        let names = std::mem::take(&mut inquiry.names);
+        inquiry.answer = Some(Answer::default());
         let mut sql = LEFT.as_bytes().to_vec();
         if settings {
             sql.extend_from_slice(SETTINGS.as_bytes());
@@ -148,7 +154,7 @@ impl Machine {
 
     /// A row of the answer.
     pub(crate) fn note_probe_row(&mut self, body: &[u8]) {
-        let Some(answer) = self.probe.answer.as_mut() else { return };
+        let Some(answer) = self.answer() else { return };
         let columns = columns(body).unwrap_or_default();
         match &columns[..] {
             [Some(name), Some(value)] => {
@@ -164,16 +170,20 @@ impl Machine {
         }
     }
 
+    fn answer(&mut self) -> Option<&mut Answer> {
+        self.probe.inquiry.as_mut()?.answer.as_mut()
+    }
+
     /// The server could not say.
     pub(crate) fn note_probe_error(&mut self) {
-        if let Some(answer) = self.probe.answer.as_mut() {
+        if let Some(answer) = self.answer() {
             answer.unclear = true;
         }
     }
 
     /// The answer is complete: the session is pinned by what was found, and by nothing else.
     pub(crate) fn conclude_probe(&mut self) {
-        let Some(answer) = self.probe.answer.take() else { return };
+        let Some(answer) = self.probe.inquiry.take().and_then(|inquiry| inquiry.answer) else { return };
         if answer.unclear {
             self.pin.get_or_insert(Pin::Unprovable);
             return;

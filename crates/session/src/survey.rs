@@ -1,6 +1,6 @@
 //! What the messages at the front ask for, before any of them is decided: the texts of one unit, up to its Query or Sync. For whoever chooses the server.
 
-use crate::machine::{MAX_HELD, Machine};
+use crate::machine::Machine;
 use crate::prepared::Statement;
 use pgherd_wire::frame::{HEADER_LEN, header};
 use pgherd_wire::frontend::{BindNames, Parse, Target, has_custom_types, query_text, tag};
@@ -31,8 +31,9 @@ pub enum Extent {
 const MAX_PARSED: usize = 64;
 
 impl Machine {
-    /// Reads the unit that begins with the undecided bytes of a session that holds no server, and shows each part to `each`.
-    pub fn survey<'a>(&'a self, bytes: &'a [u8], mut each: impl FnMut(Part<'a>)) -> Extent {
+    /// Reads the unit that begins with the undecided bytes of a session that holds no server, and shows each part to `each`. A message of more
+    /// than `limit` bytes is not waited for, and not read where only a whole one tells anything.
+    pub fn survey<'a>(&'a self, bytes: &'a [u8], limit: usize, mut each: impl FnMut(Part<'a>)) -> Extent {
         let mut rest = bytes;
         let mut parsed: [Option<&[u8]>; MAX_PARSED] = [None; MAX_PARSED];
         let (mut count, mut bound) = (0, false);
@@ -48,11 +49,11 @@ impl Machine {
             // What is complete is read whole; of a longer Bind its names are enough, and what is too long for both is not read.
             let body = &rest[HEADER_LEN..frame.total.min(rest.len())];
             let complete = frame.total <= rest.len();
-            if !complete && (frame.total <= MAX_HELD || frame.tag == tag::BIND) {
+            if !complete && (frame.total <= limit || frame.tag == tag::BIND) {
                 return Extent::Partial;
             }
             match frame.tag {
-                tag::QUERY if complete && frame.total <= MAX_HELD => {
+                tag::QUERY if complete && frame.total <= limit => {
                     each(Part::Text(query_text(body), false));
                     return Extent::Whole;
                 }
@@ -114,7 +115,7 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::Limits;
+    use crate::machine::{Limits, MAX_HELD};
     use crate::params::Settings;
     use bytes::BytesMut;
     use pgherd_wire::write;
@@ -132,7 +133,7 @@ mod tests {
 
     fn seen(machine: &Machine, bytes: &[u8]) -> (Extent, Vec<String>) {
         let mut parts = Vec::new();
-        let extent = machine.survey(bytes, |part| {
+        let extent = machine.survey(bytes, MAX_HELD, |part| {
             parts.push(match part {
                 Part::Text(text, _) => String::from_utf8_lossy(text).into_owned(),
                 Part::Statement(statement) => format!("known {}", String::from_utf8_lossy(statement.query())),
@@ -193,6 +194,21 @@ mod tests {
             let whole = [bytes, message(b'S', b"")].concat();
             assert_eq!(seen(&machine(), &whole), (Extent::Whole, vec!["?".into()]));
         }
+    }
+
+    #[test]
+    fn the_limit_is_the_callers() {
+        let (machine, query) = (machine(), message(b'Q', &[b'x'; 100]));
+        let parts = |bytes: &[u8], limit| {
+            let mut texts = 0;
+            let extent =
+                machine.survey(bytes, limit, |part| texts += usize::from(matches!(part, Part::Text(..))));
+            (extent, texts)
+        };
+        assert_eq!(parts(&query, query.len()), (Extent::Whole, 1));
+        assert_eq!(parts(&query, query.len() - 1), (Extent::Whole, 0));
+        assert_eq!(parts(&query[..50], query.len()), (Extent::Partial, 0));
+        assert_eq!(parts(&query[..50], query.len() - 1), (Extent::Whole, 0));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 /// Looks that are remembered per node. A session whose moment is older than all of them gets the oldest: it asks for more than it must.
@@ -35,6 +36,8 @@ pub struct Position {
 pub struct Sample {
     /// Its number.
     pub number: u64,
+    /// When it was begun, by the process' clock. Only the age of what a replica has is reckoned with it; an order of looks and acknowledgements never is.
+    pub at: Duration,
     /// What it found.
     pub position: Position,
 }
@@ -87,8 +90,8 @@ impl Gauge {
         self.begun.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// The look with this number found something.
-    pub fn finish(&self, number: u64, position: Position) {
+    /// The look with this number, begun at `at` by the process' clock, found something.
+    pub fn finish(&self, number: u64, at: Duration, position: Position) {
         let mut samples = self.samples();
         if samples.back().is_some_and(|last| last.position.primary != position.primary) {
             // The node changed its role: what was flushed and what was replayed are not to be mixed.
@@ -97,7 +100,7 @@ impl Gauge {
         if samples.len() == REMEMBERED {
             samples.pop_front();
         }
-        samples.push_back(Sample { number, position });
+        samples.push_back(Sample { number, at, position });
         drop(samples);
         self.finished.send_modify(|looks| *looks = looks.wrapping_add(1));
     }
@@ -130,6 +133,12 @@ impl Gauge {
         let samples = self.samples();
         let at = samples.partition_point(|sample| sample.number <= moment.0);
         samples.range(at..).find(|sample| fits(&sample.position)).map(|sample| sample.position.lsn)
+    }
+
+    /// When the primary was seen last, on this timeline, with nothing beyond `replayed`.
+    fn covered_at(&self, replayed: Lsn, timeline: Timeline) -> Option<Duration> {
+        let covers = |at: &Position| at.primary && at.timeline == timeline && at.lsn <= replayed;
+        self.samples().iter().rev().find(|sample| covers(&sample.position)).map(|sample| sample.at)
     }
 
     /// How far a standby is known to have replayed, and by which look. It may be further by now.
@@ -189,6 +198,13 @@ impl Gauges {
         self.all.load()[at].clone()
     }
 
+    /// As [`crate::node::Node::proven_at`], by the looks that are remembered here: newer than what is published while sessions ask for looks, and nothing when
+    /// they do not, or when what is remembered does not reach back to where the standby is.
+    pub fn proven_at(&self, primary: NodeId, timeline: Timeline, standby: NodeId) -> Option<Duration> {
+        let replayed = self.of(standby).replayed()?.position.lsn;
+        self.of(primary).covered_at(replayed, timeline)
+    }
+
     /// A receiver that hears of each look at any node that found something (`changed().await` is cancel safe). Subscribe *before* comparing what is known, so that no
     /// look is missed in between.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
@@ -213,11 +229,11 @@ mod tests {
         let gauge = Gauge::default();
         let under_way = gauge.begin();
         let moment = gauge.now();
-        gauge.finish(under_way, flushed(10));
+        gauge.finish(under_way, Duration::ZERO, flushed(10));
         assert_eq!(gauge.flushed_after(moment, Timeline(1)), None);
         for lsn in [20, 30] {
             let number = gauge.begin();
-            gauge.finish(number, flushed(lsn));
+            gauge.finish(number, Duration::ZERO, flushed(lsn));
         }
         assert_eq!(gauge.flushed_after(moment, Timeline(1)), Some(Lsn(20)));
         assert_eq!(gauge.flushed_after(moment, Timeline(2)), None);
@@ -228,7 +244,7 @@ mod tests {
     fn a_lost_connection_voids_all_looks() {
         let gauge = Gauge::default();
         let number = gauge.begin();
-        gauge.finish(number, replayed(7));
+        gauge.finish(number, Duration::ZERO, replayed(7));
         assert_eq!(gauge.replayed().map(|sample| sample.position.lsn), Some(Lsn(7)));
         gauge.interrupt();
         assert_eq!(gauge.replayed(), None);
@@ -240,9 +256,9 @@ mod tests {
     fn a_promoted_node_forgets_what_it_replayed() {
         let gauge = Gauge::default();
         let number = gauge.begin();
-        gauge.finish(number, replayed(7));
+        gauge.finish(number, Duration::ZERO, replayed(7));
         let number = gauge.begin();
-        gauge.finish(number, flushed(9));
+        gauge.finish(number, Duration::ZERO, flushed(9));
         assert_eq!((gauge.replayed(), gauge.replayed_after(Moment(0))), (None, None));
         assert_eq!(gauge.flushed_after(Moment(0), Timeline(1)), Some(Lsn(9)));
     }
@@ -252,7 +268,7 @@ mod tests {
         let gauge = Gauge::default();
         for lsn in 1..=200 {
             let number = gauge.begin();
-            gauge.finish(number, flushed(lsn));
+            gauge.finish(number, Duration::ZERO, flushed(lsn));
         }
         assert_eq!(gauge.samples().len(), REMEMBERED);
         assert_eq!(gauge.flushed_after(Moment(0), Timeline(1)), Some(Lsn(200 - REMEMBERED as u64 + 1)));
@@ -292,7 +308,31 @@ mod tests {
         let looks = gauges.subscribe();
         let number = gauges.of(NodeId(2)).begin();
         assert!(!looks.has_changed().unwrap());
-        gauges.of(NodeId(2)).finish(number, replayed(1));
+        gauges.of(NodeId(2)).finish(number, Duration::ZERO, replayed(1));
         assert!(looks.has_changed().unwrap());
+    }
+
+    #[test]
+    fn what_a_standby_has_is_as_old_as_the_last_look_it_covers() {
+        let gauges = Gauges::default();
+        let look = |node, seconds, position| {
+            let gauge = gauges.of(NodeId(node));
+            gauge.finish(gauge.begin(), Duration::from_secs(seconds), position);
+        };
+        let proven = || gauges.proven_at(NodeId(0), Timeline(1), NodeId(1)).map(|at| at.as_secs());
+        for (seconds, lsn) in [(1, 10), (2, 20), (3, 20), (4, 30)] {
+            look(0, seconds, flushed(lsn));
+        }
+        assert_eq!(proven(), None);
+        for (lsn, at) in
+            [(9, None), (10, Some(1)), (19, Some(1)), (20, Some(3)), (30, Some(4)), (31, Some(4))]
+        {
+            look(1, 5, replayed(lsn));
+            assert_eq!(proven(), at, "{lsn}");
+        }
+        assert_eq!(gauges.proven_at(NodeId(0), Timeline(2), NodeId(1)), None);
+        // A standby that was restarted may be behind what it has shown.
+        gauges.of(NodeId(1)).interrupt();
+        assert_eq!(proven(), None);
     }
 }

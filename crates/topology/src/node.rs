@@ -164,6 +164,9 @@ pub struct Node {
     pub lag_bytes: Option<u64>,
     /// Replay delay; right on an idle primary; `None` when unknown.
     pub lag_time: Option<Duration>,
+    /// Standby: the latest moment, by the process' clock, at which the primary was seen to have nothing that this node has not replayed by now; what it
+    /// has is no older than that. It stands still while nobody can look at the primary. `None` when there is no such look.
+    pub proven_at: Option<Duration>,
     /// Why it gets no reads; `None` means it is an eligible replica (or the routed primary).
     pub ineligible: Option<Ineligible>,
     /// Share of the reads among eligible replicas; 0 gets none.

@@ -103,6 +103,7 @@ fn node_of(id: u16, role: Role, ineligible: Option<Ineligible>) -> Arc<Node> {
         weight: 1,
         region: "".into(),
         tags: Tags::default(),
+        proven_at: None,
         probe_time: None,
         version: 150_000,
     })

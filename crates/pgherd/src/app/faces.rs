@@ -91,6 +91,7 @@ impl Source for Faces {
         };
         pools(&mut sheet, &self.house, name);
         clients(&mut sheet, &self.house);
+        routed(&mut sheet, &self.house);
         process(&mut sheet, &self.house);
         sheet.finish()
     }
@@ -263,6 +264,16 @@ fn pools(sheet: &mut Sheet, house: &House, name: impl Fn(NodeId) -> String) {
                 [("node", node.as_str()), ("database", &**database), ("user", &**user), ("result", result)];
             sheet.count(&label_text(&labels), count);
         }
+    }
+}
+
+fn routed(sheet: &mut Sheet, house: &House) {
+    let help = "Units by what they were found to be, the rule that decided, and where they went, or in shadow would have gone.";
+    sheet.family("pgherd_routed_total", Shape::Counter, help);
+    for row in house.shared.routing_rows() {
+        let shadow = if row.shadow { "true" } else { "false" };
+        let labels = [("class", row.class), ("rule", row.rule), ("target", row.target), ("shadow", shadow)];
+        sheet.count(&label_text(&labels), row.count);
     }
 }
 

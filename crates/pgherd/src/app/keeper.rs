@@ -171,6 +171,12 @@ impl Keeper {
         (name, None)
     }
 
+    /// The functions the settings vouch for; the word `primary` is nobody's name.
+    fn vouched(&self) -> Arc<[String]> {
+        let names = &self.settings.routing.volatile_functions;
+        names.iter().filter(|name| *name != "primary").cloned().collect()
+    }
+
     fn is_configured(&self, database: &str) -> bool {
         self.settings.databases.iter().any(|d| d.name == database)
             || self.settings.cluster.database == database
@@ -258,6 +264,8 @@ impl Steward for Keeper {
             },
             monotonic: true,
             fresh_wait: settings.routing.read_after_write_wait,
+            max_classified: u32::try_from(settings.routing.max_classified_query).unwrap_or(u32::MAX),
+            shadow: listener.and_then(|listener| listener.shadow).unwrap_or(settings.routing.shadow),
             rerun: settings.routing.replica_error_rerun,
             mode: match drawn.mode {
                 PoolMode::Session => Mode::Session,
@@ -304,6 +312,9 @@ impl Steward for Keeper {
             default_preference: preference(self.settings.routing.default_read_preference),
             split_read_only: self.settings.routing.split_in_transactions == SplitInTransactions::ReadOnlyOnly,
             region: self.settings.routing.region.as_str().into(),
+            max_staleness: self.settings.routing.max_staleness,
+            write_window: self.settings.routing.read_after_write_window,
+            vouched: self.vouched(),
             ..Policy::default()
         }
     }

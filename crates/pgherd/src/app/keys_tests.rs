@@ -62,6 +62,7 @@ const OTHERS: &[&str] = &[
     "true",
     "false",
     "3MB",
+    "99KB",
     "off",
     "0700",
     "127.0.0.1:5999",
@@ -92,6 +93,7 @@ fn node(settings: &Settings) -> Node {
         weight: spec.weight,
         region: spec.region,
         tags: spec.tags,
+        proven_at: None,
         probe_time: None,
         version: 0,
     }

@@ -117,6 +117,7 @@ pub fn policy(settings: &Settings) -> Policy {
         threshold: health.consecutive_failures_threshold,
         max_lag: health.max_lag_threshold,
         max_lag_bytes: health.max_lag_bytes,
+        max_staleness: settings.routing.max_staleness,
         auto_remediate: health.auto_remediate,
         auto_discover: health.auto_discover,
         strategy: match failover.failover_strategy {

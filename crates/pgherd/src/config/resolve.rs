@@ -109,7 +109,13 @@ fn listeners(values: &Values) -> Vec<Listener> {
     for routing in [ListenerRouting::Primary, ListenerRouting::Replicas, ListenerRouting::Any] {
         let name = routing.word();
         if let Some(address) = listen.want::<Option<HostPort>>(name) {
-            all.push(Listener { name: name.to_string(), address, routing, read_preference: None });
+            all.push(Listener {
+                name: name.to_string(),
+                address,
+                routing,
+                read_preference: None,
+                shadow: None,
+            });
         }
     }
     all.extend(values.each("listener").map(|i| Listener {
@@ -117,6 +123,7 @@ fn listeners(values: &Values) -> Vec<Listener> {
         address: i.want("address"),
         routing: word!(i, "routing", ListenerRouting),
         read_preference: word_if!(i, "read_preference", ReadPreference),
+        shadow: i.find("shadow"),
     }));
     all
 }
@@ -279,6 +286,8 @@ fn routing(i: &Instance) -> Routing {
         split_in_transactions: word!(i, "split_in_transactions", SplitInTransactions),
         database_aliases: i.want("database_aliases"),
         replica_error_rerun: i.want("replica_error_rerun"),
+        shadow: i.want("shadow"),
+        volatile_functions: i.want("volatile_functions"),
         max_staleness: i.want("max_staleness"),
         max_classified_query: i.want("max_classified_query"),
         region: i.want("region"),

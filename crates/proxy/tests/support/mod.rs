@@ -53,6 +53,10 @@ pub struct Settings {
     pub routing: Routing,
     pub consistency: pgherd_route::floor::Consistency,
     pub fresh_wait: Duration,
+    pub max_staleness: Option<Duration>,
+    pub max_classified: u32,
+    pub vouched: Vec<String>,
+    pub shadow: bool,
     pub mode: Mode,
     pub timeouts: Timeouts,
     pub max_clients: usize,
@@ -78,6 +82,10 @@ impl Default for Settings {
             routing: Routing::Primary,
             consistency: Default::default(),
             fresh_wait: Duration::ZERO,
+            max_staleness: None,
+            max_classified: 64 * 1024,
+            vouched: Vec::new(),
+            shadow: false,
             mode: Mode::Transaction,
             timeouts: Timeouts {
                 query_wait: Duration::from_secs(120),
@@ -141,6 +149,8 @@ impl Steward for Keeper {
             consistency: settings.consistency,
             monotonic: true,
             fresh_wait: settings.fresh_wait,
+            max_classified: settings.max_classified,
+            shadow: settings.shadow,
             rerun: true,
             preference: None,
             mode: settings.mode,
@@ -161,7 +171,11 @@ impl Steward for Keeper {
     }
 
     fn policy(&self) -> Policy {
-        Policy::default()
+        Policy {
+            max_staleness: self.settings.max_staleness,
+            vouched: self.settings.vouched.clone().into(),
+            ..Policy::default()
+        }
     }
 }
 
@@ -211,7 +225,7 @@ impl Stage {
         stage
     }
 
-    /// A new snapshot: this primary, and these nodes valid only from now on.
+    /// A new snapshot: this primary, and these nodes valid only from now on. Replicas are seen to have all that the primary has, if there is one.
     pub fn publish(&self, primary: Option<u16>, fenced: &[u16]) {
         let old = self.cell.load_full();
         let epoch = old.epoch + 1;
@@ -228,6 +242,10 @@ impl Stage {
                 replayed: Lsn(0),
                 lag_bytes: Some(0),
                 lag_time: Some(Duration::ZERO),
+                proven_at: match primary {
+                    Some(primary) => (primary != at).then(|| self.now()),
+                    None => old.node(NodeId(at)).and_then(|node| node.proven_at),
+                },
                 ineligible: None,
                 weight: 1,
                 region: "".into(),
@@ -247,6 +265,12 @@ impl Stage {
         assert!(self.cell.publish(snapshot));
     }
 
+    /// Other settings from now on.
+    pub fn reload(&self, settings: Settings) {
+        let network = Arc::new(Network(self.nodes.clone()));
+        self.shared.reload(Arc::new(Keeper { settings, network }));
+    }
+
     /// Nodes are looked at, as the control plane would: this is how far they are.
     pub fn look(&self, lsns: &[u64]) {
         for (at, lsn) in lsns.iter().enumerate() {
@@ -254,8 +278,12 @@ impl Stage {
             let primary = at == 0;
             let timeline = Timeline(u32::from(primary));
             let number = gauge.begin();
-            gauge.finish(number, Position { primary, timeline, lsn: Lsn(*lsn) });
+            gauge.finish(number, self.now(), Position { primary, timeline, lsn: Lsn(*lsn) });
         }
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.shared.now())
     }
 
     /// Lets a client in; what it holds is its end of the connection.

@@ -39,6 +39,7 @@ pub fn ends_block(sql: &str) -> bool {
 /// How many columns a statement returns.
 pub fn columns(sql: &str) -> u16 {
     match &*word(sql) {
+        "with" => 3,
         "select" if sql.contains("$1") => 2,
         "select" | "rows" | "big" | "sleep" | "show" | "pid" | "node" | "statements" => 1,
         _ => 0,
@@ -80,9 +81,9 @@ impl Backend {
                 self.out.extend(row(&[&quoted(sql, 1)]));
                 "SELECT 1"
             }
-            // What pgherd asks for itself: a catalog with nothing in it, and the settings of the role.
+            // What pgherd asks for itself: a catalog with one function in it, and the settings of the role.
             "select" if sql.contains("pg_settings") => self.defaults(),
-            "with" => "SELECT 0",
+            "with" => self.catalog(),
             "select" if sql.contains("slowly") => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 self.one_row(self.node.name.clone())
@@ -137,6 +138,11 @@ impl Backend {
 
     fn defaults(&mut self) -> &'static str {
         self.out.extend(row(&["default_transaction_isolation", "read committed"]));
+        "SELECT 1"
+    }
+
+    fn catalog(&mut self) -> &'static str {
+        self.out.extend(row(&["vol", "function", "volatile"]));
         "SELECT 1"
     }
 

@@ -79,6 +79,7 @@ pub(super) const LISTENER: Section = Section {
         Key { kind: crate::config::key::Kind::Address { off: false }, ..address("address", "", Drain, "Where it listens, host:port.").required("0.0.0.0:5003") },
         word("routing", ListenerRouting::WORDS, "any", Drain, "What it stands for: the writable node, eligible replicas, or split by transaction."),
         word("read_preference", ReadPreference::WORDS, "", NewConnections, "Where its reads prefer to go.").unset("as routing.default_read_preference", "replica"),
+        boolean("shadow", "true", NewConnections, "Everything goes to the primary, and where it would go is only counted.").unset("as routing.shadow", "true"),
     ],
 };
 

@@ -1,7 +1,7 @@
 //! Keys of pools and routing.
 
 use crate::config::key::Reload::{AtOnce, NewConnections};
-use crate::config::key::{DAY, MS, Section, YEAR, boolean, bytes, duration, int, secs, text, word};
+use crate::config::key::{DAY, MS, Section, YEAR, boolean, bytes, duration, int, list, secs, text, word};
 use crate::config::words::{Consistency, PoolMode, ReadPreference, SessionProbe, SplitInTransactions};
 
 const MB: u64 = 1 << 20;
@@ -54,13 +54,15 @@ pub(super) const ROUTING: Section = Section {
     keys: &[
         word("default_read_preference", ReadPreference::WORDS, "replica_preferred", AtOnce, "Where reads prefer to go on listeners that may choose. On port 5001 it decides whether the primary helps out while no replica is eligible."),
         word("default_consistency", Consistency::WORDS, "read_after_write", NewConnections, "What a read must have seen: anything within the lag limits, the session's own writes, all writes through this proxy, or every write."),
-        duration("read_after_write_window", "5s", (secs(0), DAY), AtOnce, "After a write whose position is not known, the session's reads stay on the primary this long.").bare().later(),
+        duration("read_after_write_window", "5s", (secs(0), DAY), AtOnce, "After a write whose position is not known, because looks at the primary's log fail, the session's reads stay on the primary this long; then a replica will do that health checks show to have all of that time.").bare(),
         duration("read_after_write_wait", "0s", (secs(0), secs(3600)), NewConnections, "How long a read may wait for a replica that has seen the session's writes before it goes to the primary."),
         word("split_in_transactions", SplitInTransactions::WORDS, "read_only_only", AtOnce, "Which transactions of several statements may leave the primary on port 5002: none, or those begun READ ONLY."),
         boolean("database_aliases", "true", NewConnections, "A database named app_ro, app_rw or app_any means app with that way of routing, unless it has a [[database]]."),
         boolean("replica_error_rerun", "true", NewConnections, "A read that a replica refused is re-run on the primary before the client sees anything."),
-        duration("max_staleness", "5s", (secs(0), DAY), AtOnce, "While there is no primary, replicas serve reads this long after the last proof of how fresh they are.").off().later(),
-        bytes("max_classified_query", "64KB", (1024, 16 * MB), AtOnce, "Bytes of a statement that are looked at; longer statements count as writes.").later(),
+        boolean("shadow", "false", NewConnections, "Listeners that may choose send everything to the primary and only count where it would go: pgherd_routed_total in the metrics."),
+        list("volatile_functions", "primary", AtOnce, "Functions declared VOLATILE that may run on replicas all the same, by their names in the catalog; what calls them from a view or another function stays on the primary. \"primary\": none."),
+        duration("max_staleness", "5s", (secs(0), DAY), AtOnce, "While there is no primary, replicas serve reads this long after the last proof of how fresh they are; a session can set a bound of its own, for all its reads.").off(),
+        bytes("max_classified_query", "64KB", (1024, MB), NewConnections, "Bytes of a request (a statement, or a batch up to its Sync) that are looked at; longer ones count as writes. A client may make pgherd hold as many."),
         text("region", "", AtOnce, "Region this pgherd stands in, for read preference \"nearest\"."),
     ],
 };

@@ -68,6 +68,8 @@ pub struct Listener {
     pub routing: ListenerRouting,
     /// Where reads prefer to go on this listener; `None` = `routing.default_read_preference`.
     pub read_preference: Option<ReadPreference>,
+    /// Only count where statements would go; `None` = `routing.shadow`.
+    pub shadow: Option<bool>,
 }
 
 /// `[auth]`.

@@ -96,6 +96,10 @@ pub struct Routing {
     pub database_aliases: bool,
     /// Re-run a read on the primary when the replica refused it.
     pub replica_error_rerun: bool,
+    /// Listeners that may choose send everything to the primary, and count where it would go.
+    pub shadow: bool,
+    /// Functions declared VOLATILE that may run on replicas; `primary` stands for none.
+    pub volatile_functions: Vec<String>,
     /// Oldest state a replica may serve while there is no primary.
     pub max_staleness: Option<Duration>,
     /// Bytes of a statement that are classified; longer ones are writes.
