@@ -4,13 +4,12 @@ use pgherd_lab::front::{Front, FrontOptions, Ports};
 use pgherd_lab::lab::Lab;
 use pgherd_lab::node::Node;
 use pgherd_lab::options::{Auth, Database, Options, Role};
+use pgherd_tests::fixture;
 use pgherd_tests::raw::{Event, Raw, frame};
 use pgherd_tests::stand::{PASSWORD, USER, executable};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-
-const FIXTURE: &str = include_str!("../../routing/fixture.sql");
 
 /// A second database with the same content, changed by the same statements in the same order, but never through pgherd.
 pub(crate) const TWIN: &str = "twin";
@@ -45,9 +44,8 @@ impl Ground {
             ..Options::default()
         });
         let lab = lab.await.expect("a cluster");
-        lab.primary().sql(USER, FIXTURE).await.expect("the fixture");
-        let again: Vec<_> = FIXTURE.lines().map(|line| line.replace("CREATE ROLE", "ALTER ROLE")).collect();
-        lab.primary().sql(TWIN, &again.join("\n")).await.expect("the fixture again");
+        fixture::build(&lab, USER).await.expect("the fixture");
+        fixture::build_again(&lab, TWIN).await.expect("the fixture again");
         lab.wait_replicated().await.expect("a replica");
         let settings = [
             ("auth", "method = \"trust\""),
