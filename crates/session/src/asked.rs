@@ -134,6 +134,7 @@ impl Machine {
         let (check, effects) = (self.watch.check?, effects?);
         effects.list.iter().find_map(|effect| match effect {
             Effect::Set(name, value) => check(name, &Value::Sql(value.clone())),
+            Effect::Config(name, value) => check(name, &Value::Text(value.clone())),
             _ => None,
         })
     }

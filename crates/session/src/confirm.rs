@@ -27,8 +27,15 @@ impl Machine {
                 self.redefined = true;
             }
             b"LISTEN" | b"LOAD" | b"PREPARE" | b"DECLARE CURSOR" | b"DO" => self.confirm_effect(tag),
+            b"SELECT 1" if self.is_config() => self.confirm_effect(tag),
             _ => {}
         }
+    }
+
+    /// The request is a `set_config` that is followed.
+    fn is_config(&mut self) -> bool {
+        let effects = self.owed.head().and_then(|head| head.effects.as_ref());
+        effects.is_some_and(|effects| matches!(effects.list.front(), Some(Effect::Config(..))))
     }
 
     fn confirm_effect(&mut self, tag: &[u8]) {
@@ -53,6 +60,9 @@ impl Machine {
                 };
                 all.iter().fold(settings.clone(), set)
             }),
+            (b"SELECT 1", Some(Effect::Config(name, value))) => {
+                self.change(|settings| settings.with(&name, Some(Value::Text(value.clone()))))
+            }
             (b"SET" | b"DECLARE CURSOR" | b"DO", Some(Effect::Scoped)) => {}
             (b"SET" | b"RESET", Some(Effect::Reset(Some(name)))) => self.reset(&name),
             (b"RESET", Some(Effect::Reset(None))) => self.reset_all(),

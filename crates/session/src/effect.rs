@@ -17,6 +17,8 @@ pub enum Effect {
     Set(Box<[u8]>, Box<[u8]>),
     /// The same of several settings at once.
     SetAll(Vec<Assignment>),
+    /// `SELECT set_config(name, value, false)` and nothing else: lower-cased name and the value as a string.
+    Config(Box<[u8]>, Box<[u8]>),
     /// A tag that may change something, but nothing outlives the transaction (SET LOCAL, SET TRANSACTION, an ordinary cursor).
     Scoped,
     /// `RESET name`, or everything.
@@ -94,6 +96,47 @@ fn read(text: &[u8]) -> Option<Effects> {
         }
     }
     (effects.pin.is_some() || effects.vacates.is_some() || !effects.list.is_empty()).then_some(effects)
+}
+
+/// The same for a text that is sent to be executed at once and to its end. Whoever executes a statement by parts may see a
+/// `set_config` done without its tag, which is what tells us.
+pub(crate) fn effects_of_query(text: &[u8]) -> Option<Effects> {
+    let effects = effects(text)?;
+    let config = if effects.pin == Some(Pin::Settings) { lone_config(text) } else { None };
+    Some(config.map_or(effects, |config| Effects { list: VecDeque::from([config]), ..Effects::default() }))
+}
+
+/// Drivers and frameworks set what they need this way (Django its time zone, in each new connection): nothing but one call, with
+/// strings of which every byte stands for itself.
+fn lone_config(text: &[u8]) -> Option<Effect> {
+    let mut tokens = Tokens::new(text);
+    let word = |tokens: &mut Tokens<'_>, word: &str| tokens.next().filter(|token| token.is(word)).map(drop);
+    let mark =
+        |tokens: &mut Tokens<'_>, mark: u8| tokens.next().filter(|token| token.is_byte(mark)).map(drop);
+    word(&mut tokens, "select")?;
+    let mut look = tokens;
+    if look.next().is_some_and(|token| token.is("pg_catalog")) {
+        mark(&mut look, b'.')?;
+        tokens = look;
+    }
+    word(&mut tokens, "set_config")?;
+    mark(&mut tokens, b'(')?;
+    let name = plain_string(tokens.next()?)?.to_ascii_lowercase();
+    mark(&mut tokens, b',')?;
+    let value = plain_string(tokens.next()?)?;
+    mark(&mut tokens, b',')?;
+    word(&mut tokens, "false")?;
+    mark(&mut tokens, b')')?;
+    let own = name.starts_with(b"transaction_")
+        || matches!(&*name, b"role" | b"session_authorization" | b"seed" | b"datestyle" | b"");
+    let simple = name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'));
+    (tokens.at_end() && simple && !own).then(|| Effect::Config(name.into(), value.into()))
+}
+
+fn plain_string(token: Token<'_>) -> Option<&[u8]> {
+    let Token::Other(quoted) = token else { return None };
+    let inside = quoted.strip_prefix(b"'")?.strip_suffix(b"'")?;
+    inside.iter().all(|b| b.is_ascii() && *b != b'\'').then_some(inside)
 }
 
 /// True for the first words of commands that may change session state.

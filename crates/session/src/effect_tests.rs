@@ -85,6 +85,35 @@ fn reads_settings() {
 }
 
 #[test]
+fn follows_a_lone_set_config() {
+    let found = |text: &str| effects_of_query(text.as_bytes()).expect("an effect");
+    let config = |name: &str, value: &str| Effect::Config(name.as_bytes().into(), value.as_bytes().into());
+    for (text, name, value) in [
+        ("SELECT set_config('TimeZone', 'America/Chicago', false)", "timezone", "America/Chicago"),
+        ("select pg_catalog.SET_CONFIG('search_path','a, \"B\"',FALSE);", "search_path", "a, \"B\""),
+        ("SELECT /* x */ set_config('app.user', '', false) -- y", "app.user", ""),
+    ] {
+        let effects = found(text);
+        assert_eq!((Vec::from(effects.list), effects.pin), (vec![config(name, value)], None), "{text}");
+    }
+    for text in [
+        "SELECT set_config('TimeZone', 'UTC', false), 1",
+        "SELECT set_config('TimeZone', 'UTC', false) FROM t",
+        "SELECT set_config('TimeZone', 'UTC', false); SELECT 1",
+        "SELECT set_config('TimeZone', lower('UTC'), false)",
+        "SELECT set_config('TimeZone', 'it''s', false)",
+        "SELECT set_config('TimeZone', 'a\\b', false)",
+        "SELECT set_config('TimeZone', NULL, false)",
+        "SELECT set_config('role', 'bob', false)",
+        "SELECT set_config('DateStyle', 'ISO', false)",
+        "SELECT own.set_config('TimeZone', 'UTC', false)",
+        "SELECT 1, set_config('TimeZone', 'UTC', false)",
+    ] {
+        assert_eq!(found(text).pin, Some(Pin::Settings), "{text}");
+    }
+}
+
+#[test]
 fn reads_several_commands_in_order() {
     let all = list("SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;");
     assert_eq!(all, [Effect::Reset(None)]);

@@ -1,7 +1,7 @@
 //! Requests of the simple protocol: Query, FunctionCall, and the messages of COPY.
 
 use crate::begin::{Begin, Control, control};
-use crate::effect::{Effect, Effects, effects, effects_of_cut};
+use crate::effect::{Effect, Effects, effects, effects_of_cut, effects_of_query};
 use crate::loss::{Ending, closes_block, ending};
 use crate::machine::{MAX_HELD, Machine, Verdict, answer};
 use crate::pending::{Fate, Kind, Owed, Undo};
@@ -35,7 +35,7 @@ impl Machine {
         if self.server.is_none() {
             return Verdict::Stop(Halt::Server(self.demand(known)));
         }
-        let effects = if whole { effects(text) } else { effects_of_cut(text) };
+        let effects = if whole { effects_of_query(text) } else { effects_of_cut(text) };
         let refused = self.refused_setting(effects.as_ref()).or_else(|| self.refused_question(text));
         let effects = effects.filter(|_| refused.is_none());
         if let Some(effects) = &effects {

@@ -4,12 +4,12 @@ use pgherd_lab::front::{Front, FrontOptions, Ports};
 use pgherd_lab::lab::Lab;
 use pgherd_lab::node::Node;
 use pgherd_lab::options::{Auth, Database, Options, Role};
+use pgherd_tests::fixture;
 use pgherd_tests::raw::{Event, Raw, frame};
 use pgherd_tests::stand::{PASSWORD, USER, executable};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-
-const FIXTURE: &str = include_str!("../../routing/fixture.sql");
 
 /// A second database with the same content, changed by the same statements in the same order, but never through pgherd.
 pub(crate) const TWIN: &str = "twin";
@@ -44,11 +44,15 @@ impl Ground {
             ..Options::default()
         });
         let lab = lab.await.expect("a cluster");
-        lab.primary().sql(USER, FIXTURE).await.expect("the fixture");
-        let again: Vec<_> = FIXTURE.lines().map(|line| line.replace("CREATE ROLE", "ALTER ROLE")).collect();
-        lab.primary().sql(TWIN, &again.join("\n")).await.expect("the fixture again");
+        fixture::build(&lab, USER).await.expect("the fixture");
+        fixture::build_again(&lab, TWIN).await.expect("the fixture again");
         lab.wait_replicated().await.expect("a replica");
-        let settings = [("auth", "method = \"trust\""), ("health", "max_lag_threshold = \"60s\"")];
+        let settings = [
+            ("auth", "method = \"trust\""),
+            ("health", "max_lag_threshold = \"60s\""),
+            // A read after a write shows that it may leave; by default it would be too early for it.
+            ("routing", "read_after_write_wait = \"5s\""),
+        ];
         let options = FrontOptions {
             executable: executable().expect("a pgherd"),
             ports: Ports::free().expect("ports"),
@@ -71,6 +75,20 @@ impl Ground {
                 self.front.log_tail()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until pgherd knows the catalog as it is now.
+    pub(crate) async fn read_catalog(&self) {
+        let question = json!({ "statements": ["SELECT 1"], "database": USER, "user": USER }).to_string();
+        let begun = Instant::now();
+        loop {
+            let (status, body) = self.front.post("/explain", &question).await.expect("an answer");
+            let answer: Value = serde_json::from_str(&body).expect("an explanation");
+            if status == 200 && answer["catalog"]["loaded"] == true {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "the catalog is not read: {body}");
         }
     }
 
@@ -120,8 +138,11 @@ pub(crate) fn statements(node: &Node) -> BTreeMap<String, Vec<String>> {
     });
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, rest) in messages.iter().filter_map(|message| message.split_once('|')) {
-        let marks = ["LOG:  statement: ", "STATEMENT:  "];
-        if let Some(statement) = marks.iter().find_map(|mark| rest.strip_prefix(mark)) {
+        let marks = ["LOG:  statement: ", "STATEMENT:  ", "LOG:  fastpath function call: "];
+        let plain = marks.iter().find_map(|mark| rest.strip_prefix(mark));
+        // `execute <unnamed>: SELECT 1`, `execute fetch from s1/p1: SELECT 1`.
+        let executed = rest.strip_prefix("LOG:  execute ").and_then(|rest| rest.split_once(": "));
+        if let Some(statement) = plain.or(executed.map(|(_, text)| text)) {
             found.entry(name.to_owned()).or_default().push(statement.to_owned());
         }
     }

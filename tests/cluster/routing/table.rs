@@ -1,6 +1,7 @@
 //! The rows of `tests/routing`.
 
-/// One row with one text.
+/// One row.
+#[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) id: &'static str,
     pub(crate) text: String,
@@ -22,6 +23,15 @@ impl Case {
 
 /// The rows whose class follows from one text and the transaction around it.
 pub(crate) fn single_texts() -> Vec<Case> {
+    rows().filter(|case| matches!(&case.id[..3], "ac-" | "tx-")).collect()
+}
+
+/// The rows that speak of a session: a transaction around a text, messages before it, or a burst of the extended protocol.
+pub(crate) fn sessions() -> Vec<Case> {
+    rows().filter(|case| !case.id.starts_with("ac-")).collect()
+}
+
+fn rows() -> impl Iterator<Item = Case> {
     let tables = [include_str!("../../routing/cases.tsv"), include_str!("../../routing/more_cases.tsv")];
     let lines = tables.into_iter().flat_map(|table| table.lines().skip(1)).filter(|line| !line.is_empty());
     let read = |line: &'static str| {
@@ -29,7 +39,7 @@ pub(crate) fn single_texts() -> Vec<Case> {
         let [id, sql, class, why] = fields[..] else { panic!("four fields: {line}") };
         Case { id, text: unescaped(sql), class, must: why.starts_with("[MUST]") }
     };
-    lines.map(read).filter(|case| matches!(&case.id[..3], "ac-" | "tx-")).collect()
+    lines.map(read)
 }
 
 fn unescaped(text: &str) -> String {
