@@ -6,11 +6,12 @@ use pgherd_route::choose::Policy;
 use pgherd_route::staleness::{self, TooOld};
 use pgherd_topology::node::NodeId;
 use pgherd_topology::snapshot::Snapshot;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// The limit of one choice; `asked` in milliseconds.
-pub(crate) fn limit(asked: Option<u32>, snapshot: &Snapshot, policy: &Policy) -> Option<Duration> {
-    staleness::limit(asked.map(|asked| Duration::from_millis(asked.into())), snapshot, policy)
+pub(crate) fn limit(asked: Option<NonZeroU32>, snapshot: &Snapshot, policy: &Policy) -> Option<Duration> {
+    staleness::limit(asked.map(|asked| Duration::from_millis(asked.get().into())), snapshot, policy)
 }
 
 /// Is what this replica has young enough? Without a limit it is, and nothing is looked up. Newer looks are asked for before they are needed, so that a bound

@@ -12,11 +12,13 @@ use pgherd_route::intent::Routing;
 use pgherd_topology::node::NodeId;
 use pgherd_topology::snapshot::Snapshot;
 use pgherd_wire::backend::Status;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Session {
     /// What a replica must have for it. With a number, instead: how old what it has may be, in milliseconds.
-    pub(crate) fn need(&mut self, snapshot: &Snapshot) -> (Need, Option<u32>) {
+    pub(crate) fn need(&mut self, snapshot: &Snapshot) -> (Need, Option<NonZeroU32>) {
         if self.terms.routing != Routing::Any || self.wish.consistency == Consistency::Eventual {
             return (Need::default(), None);
         }
@@ -32,15 +34,15 @@ impl Session {
 
     /// Looks at the primary have failed for so long that the age of what a replica has must do. It is reckoned from probes, which go another way; what is younger
     /// than the first read that found the position of the last write unknown has that write. That what was *read* since does not disappear is not promised then.
-    fn outlives_window(&mut self, need: &Need) -> Option<u32> {
+    fn outlives_window(&mut self, need: &Need) -> Option<NonZeroU32> {
         if !need.awaits_look() || self.wish.consistency != Consistency::ReadAfterWrite {
             self.unlooked = None;
             return None;
         }
         let now = self.shared.moment();
         let unknown = now.get().saturating_sub(self.unlooked.get_or_insert(now).get());
-        let window = self.shared.policy.load().write_window;
-        (unknown >= u64::from(millis(window))).then(|| u32::try_from(unknown).unwrap_or(u32::MAX))
+        let (unknown, window) = (Duration::from_millis(unknown), self.shared.policy.load().write_window);
+        (unknown >= window).then(|| millis(unknown))
     }
 
     /// After a commit that may have been acknowledged before it was flushed, no position of the log covers it before a while has passed.

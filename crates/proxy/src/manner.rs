@@ -7,6 +7,7 @@ use pgherd_route::intent::Preference;
 use pgherd_session::params::{Settings, Value};
 use pgherd_topology::lsn::{Lsn, Timeline};
 use pgherd_wire::write::{Report, Severity};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Read once for each change of the session's settings. `None`: the session does not say.
@@ -19,7 +20,7 @@ pub(crate) struct Manner {
     /// `pgherd.consistency`.
     pub(crate) consistency: Option<Consistency>,
     /// `pgherd.max_staleness`, in milliseconds: every session has one.
-    pub(crate) max_staleness: Option<u32>,
+    pub(crate) max_staleness: Option<NonZeroU32>,
     /// `pgherd.causal_token`.
     pub(crate) token: Option<(Timeline, Lsn)>,
     /// `default_transaction_read_only`.
@@ -132,9 +133,10 @@ pub(crate) fn refusal_at_login(startup: &Settings) -> Option<Report> {
     Some(Report { severity: Severity::Fatal, ..report })
 }
 
-/// Whole milliseconds; a time of more than seven weeks is no bound anybody meets.
-pub(crate) fn millis(time: Duration) -> u32 {
-    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+/// Whole milliseconds, at least one; a time of more than seven weeks is no bound anybody meets.
+pub(crate) fn millis(time: Duration) -> NonZeroU32 {
+    let whole = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    NonZeroU32::new(whole).unwrap_or(NonZeroU32::MIN)
 }
 
 fn available<const N: usize>(words: [&str; N]) -> String {
@@ -207,7 +209,7 @@ mod tests {
         ]);
         assert_eq!(manner.preference, Some(Preference::Replica));
         assert_eq!(manner.consistency, Some(Consistency::Eventual));
-        assert_eq!(manner.max_staleness, Some(2000));
+        assert_eq!(manner.max_staleness, NonZeroU32::new(2000));
         assert_eq!(manner.token, Some((Timeline(1), Lsn(0xabc))));
         assert_eq!((manner.read_only, manner.serializable), (Some(true), Some(false)));
         assert_eq!((manner.asynchronous, manner.ascii_safe), (Some(true), Some(true)));

@@ -50,8 +50,6 @@ pub struct Terms {
     pub monotonic: bool,
     /// Time a read waits for a fresh replica before it goes to the primary.
     pub fresh_wait: Duration,
-    /// Bytes of a unit that are read to find out what it is. A longer one is not waited for: it counts as a write.
-    pub max_classified: u32,
     /// Everything goes to the primary, and where it would go is only counted.
     pub shadow: bool,
     /// What a replica refuses is run again on the primary.

@@ -17,6 +17,7 @@ use pgherd_session::survey::{Extent, Part};
 use pgherd_wire::backend::Status;
 use pgherd_wire::frontend::has_custom_types;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU32;
 
 /// What one unit wants.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +49,7 @@ pub(crate) struct Wish {
     /// How fresh what it reads must be.
     pub(crate) consistency: Consistency,
     /// How old what it reads may be, in milliseconds.
-    pub(crate) max_staleness: Option<u32>,
+    pub(crate) max_staleness: Option<NonZeroU32>,
 }
 
 impl Session {
@@ -90,7 +91,7 @@ impl Session {
     /// The verdict on all statements of the unit; `None` while more of it must come.
     pub(crate) fn read_unit(&self, context: &Context<'_>) -> Option<Verdict> {
         let desk = self.desk.as_ref()?;
-        let (bytes, limit) = (desk.up.undecided_bytes(), self.terms.max_classified as usize);
+        let (bytes, limit) = (desk.up.undecided_bytes(), self.shared.policy.load().max_classified);
         let mut tally = Tally::new(context.in_transaction);
         let (mut readable, mut hint) = (true, None);
         let extent = self.machine.survey(bytes, limit, |part| {
@@ -157,15 +158,12 @@ impl Session {
     /// A replica refused the unit at the front: its texts are not tried on one again.
     pub(crate) fn burn(&self) {
         let (Some(book), Some(desk)) = (&self.book, &self.desk) else { return };
-        self.machine.survey(
-            desk.up.undecided_bytes(),
-            self.terms.max_classified as usize,
-            |part| match part {
-                Part::Text(text, _) => book.burn(hash(text)),
-                Part::Statement(statement) => book.burn(hash(statement.query())),
-                Part::Unreadable => {}
-            },
-        );
+        let limit = self.shared.policy.load().max_classified;
+        self.machine.survey(desk.up.undecided_bytes(), limit, |part| match part {
+            Part::Text(text, _) => book.burn(hash(text)),
+            Part::Statement(statement) => book.burn(hash(statement.query())),
+            Part::Unreadable => {}
+        });
     }
 }
 

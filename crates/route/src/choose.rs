@@ -20,6 +20,8 @@ pub struct Policy {
     /// A session's reads stay on the primary this long while no look tells the position of its last write (`read_after_write_window`); then the age of what a
     /// replica has decides ([`crate::floor::Need::awaits_look`]).
     pub write_window: Duration,
+    /// Bytes of a unit that are read to find out what it is (`max_classified_query`). A longer one is not waited for: it counts as a write.
+    pub max_classified: usize,
     /// Functions declared volatile that may run on replicas all the same (`volatile_functions`), by their names in the catalog.
     pub vouched: Arc<[String]>,
     /// Nodes whose probe took at most this much longer than the fastest count as equally near.
@@ -34,6 +36,7 @@ impl Default for Policy {
             region: Arc::from(""),
             max_staleness: None,
             write_window: Duration::from_secs(5),
+            max_classified: 64 * 1024,
             vouched: Arc::from([]),
             nearest_tolerance: Duration::from_millis(2),
         }

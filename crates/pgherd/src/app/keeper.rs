@@ -264,7 +264,6 @@ impl Steward for Keeper {
             },
             monotonic: true,
             fresh_wait: settings.routing.read_after_write_wait,
-            max_classified: u32::try_from(settings.routing.max_classified_query).unwrap_or(u32::MAX),
             shadow: listener.and_then(|listener| listener.shadow).unwrap_or(settings.routing.shadow),
             rerun: settings.routing.replica_error_rerun,
             mode: match drawn.mode {
@@ -314,6 +313,7 @@ impl Steward for Keeper {
             region: self.settings.routing.region.as_str().into(),
             max_staleness: self.settings.routing.max_staleness,
             write_window: self.settings.routing.read_after_write_window,
+            max_classified: self.settings.routing.max_classified_query as usize,
             vouched: self.vouched(),
             ..Policy::default()
         }

@@ -120,7 +120,7 @@ fn what_is_too_long_to_be_read_is_a_write() {
             let settings = Settings {
                 routing: Routing::Any,
                 consistency: Consistency::Eventual,
-                max_classified: limit as u32,
+                max_classified: limit,
                 ..Settings::default()
             };
             let stage = Stage::new(settings, 2, &mut Random::new(1));

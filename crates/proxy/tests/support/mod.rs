@@ -54,7 +54,7 @@ pub struct Settings {
     pub consistency: pgherd_route::floor::Consistency,
     pub fresh_wait: Duration,
     pub max_staleness: Option<Duration>,
-    pub max_classified: u32,
+    pub max_classified: usize,
     pub vouched: Vec<String>,
     pub shadow: bool,
     pub mode: Mode,
@@ -149,7 +149,6 @@ impl Steward for Keeper {
             consistency: settings.consistency,
             monotonic: true,
             fresh_wait: settings.fresh_wait,
-            max_classified: settings.max_classified,
             shadow: settings.shadow,
             rerun: true,
             preference: None,
@@ -173,6 +172,7 @@ impl Steward for Keeper {
     fn policy(&self) -> Policy {
         Policy {
             max_staleness: self.settings.max_staleness,
+            max_classified: self.settings.max_classified,
             vouched: self.settings.vouched.clone().into(),
             ..Policy::default()
         }

@@ -62,7 +62,7 @@ pub(super) const ROUTING: Section = Section {
         boolean("shadow", "false", NewConnections, "Listeners that may choose send everything to the primary and only count where it would go: pgherd_routed_total in the metrics."),
         list("volatile_functions", "primary", AtOnce, "Functions declared VOLATILE that may run on replicas all the same, by their names in the catalog; what calls them from a view or another function stays on the primary. \"primary\": none."),
         duration("max_staleness", "5s", (secs(0), DAY), AtOnce, "While there is no primary, replicas serve reads this long after the last proof of how fresh they are; a session can set a bound of its own, for all its reads.").off(),
-        bytes("max_classified_query", "64KB", (1024, MB), NewConnections, "Bytes of a request (a statement, or a batch up to its Sync) that are looked at; longer ones count as writes. A client may make pgherd hold as many."),
+        bytes("max_classified_query", "64KB", (1024, MB), AtOnce, "Bytes of a request (a statement, or a batch up to its Sync) that are looked at; longer ones count as writes. A client may make pgherd hold as many."),
         text("region", "", AtOnce, "Region this pgherd stands in, for read preference \"nearest\"."),
     ],
 };
