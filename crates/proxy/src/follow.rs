@@ -54,7 +54,7 @@ impl Session {
 
     /// The text of the unit at the front, if it is one.
     fn only_text(&self) -> Option<&[u8]> {
-        let (mut found, mut count, limit) = (None, 0, self.terms.max_classified as usize);
+        let (mut found, mut count, limit) = (None, 0, self.shared.policy.load().max_classified);
         self.machine.survey(self.desk.as_ref()?.up.undecided_bytes(), limit, |part| {
             found = text(part);
             count += 1;
@@ -64,7 +64,7 @@ impl Session {
 
     /// The BEGIN that the unit at the front begins with, where that is a text of its own.
     fn opening(&self) -> Option<Begin> {
-        let (mut first, limit) = (None, self.terms.max_classified as usize);
+        let (mut first, limit) = (None, self.shared.policy.load().max_classified);
         self.machine.survey(self.desk.as_ref()?.up.undecided_bytes(), limit, |part| {
             first.get_or_insert(text(part));
         });
