@@ -1,5 +1,6 @@
 //! Where the crates are put together: threads, wiring, signals. No policy.
 
+pub mod console;
 pub mod control;
 pub mod entrance;
 pub mod explain;
@@ -54,6 +55,8 @@ pub struct House {
     pub registry: Arc<Registry>,
     /// The controller's handle.
     pub controller: pgherd_controller::handle::Handle,
+    /// Clients of the console.
+    pub consoles: console::Consoles,
     /// Workers, in order of their homes.
     pub workers: Vec<workers::Worker>,
 }
@@ -152,6 +155,8 @@ fn build(
     // One time for both wings: the age of what a replica has is reckoned from moments of the controller.
     common.clock = CoarseClock::since(controller.born());
     let pools = Pools::new(keeper.clone(), common, keeper::max_servers(&settings));
+    let consoles =
+        console::Consoles::start().map_err(|error| StartError::Io("console thread".into(), error))?;
     let random = Box::new(|bytes: &mut [u8]| {
         assert!(pgherd_login::random::fill(bytes), "the system has no random numbers");
     });
@@ -169,6 +174,7 @@ fn build(
         logging,
         registry,
         controller,
+        consoles,
         workers,
     };
     Ok((Arc::new(house), driver))

@@ -8,7 +8,7 @@ use crate::pool::{CONNECT_BACKOFF, Hint, Inner, Pool};
 use crate::server::{Baggage, Identity, Server};
 use crate::shape::{Shape, jitter};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::time::Instant;
 
 impl<B: Baggage> Pool<B> {
@@ -90,6 +90,12 @@ impl<B: Baggage> Pool<B> {
                     epoch,
                     opened: self.common.gauges.of(node).opened(),
                     target,
+                    user: self.key.user.clone(),
+                    local: made.transport.local_addr(),
+                    encryption: made.transport.encryption(),
+                    since: now,
+                    used: AtomicU64::new(now),
+                    statements: AtomicUsize::new(0),
                     pid: made.pid,
                     secret: made.secret,
                 });

@@ -44,6 +44,12 @@ fn server() -> Box<Server<Nothing>> {
         epoch: 1,
         opened: Default::default(),
         target: Arc::new(target),
+        user: "alice".into(),
+        local: None,
+        encryption: None,
+        since: 0,
+        used: Default::default(),
+        statements: Default::default(),
         pid: 1,
         secret: Box::default(),
     };

@@ -188,6 +188,7 @@ impl Session {
         self.count_unit(way.node, way.replica);
         let card = &self.entry.card;
         card.hold(server.identity.number);
+        server.identity.used.store(self.shared.now(), Ordering::Relaxed);
         if pool.is_stale(&server) {
             // Fenced between the pool's look and ours.
             card.ring(Bell::Cut);

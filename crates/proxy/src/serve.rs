@@ -1,6 +1,7 @@
 //! One admitted client, from its welcome to its goodbye.
 
 use crate::answer;
+use crate::card::Who;
 use crate::cards::{Entry, LONG_SECRET};
 use crate::session::{End, Session};
 use crate::shared::{Shared, Worker};
@@ -26,12 +27,11 @@ const MAX_CLIENT_STATEMENTS: usize = 100_000;
 
 /// Serves one client until it leaves.
 pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>, admitted: Box<Admitted>) {
-    let Admitted { mut transport, user, database, settings, replication, protocol, unsent, unread, .. } =
-        *admitted;
+    let who = Who::of(listener, &admitted);
+    let Admitted { mut transport, settings, replication, protocol, unsent, unread, .. } = *admitted;
     let startup =
         Settings::from_startup(settings.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-    let who = (&database, &user);
-    let (terms, entry) = match enter(&shared, &listener, who, &startup, replication.is_some(), protocol) {
+    let (terms, entry) = match enter(&shared, who, &startup, replication.is_some(), protocol) {
         Ok(entered) => entered,
         Err(report) => return dismiss(&mut transport, &unsent, &report).await,
     };
@@ -103,13 +103,11 @@ fn limits(terms: &Terms) -> Limits {
 
 fn enter(
     shared: &Arc<Shared>,
-    listener: &Arc<str>,
-    who: (&Arc<str>, &Arc<str>),
+    who: Who,
     startup: &Settings,
     replication: bool,
     protocol: Protocol,
 ) -> Result<(Terms, Entry), Report> {
-    let (database, user) = who;
     if replication {
         return Err(answer::no_replication());
     }
@@ -117,10 +115,11 @@ fn enter(
         return Err(report);
     }
     let steward = shared.steward.read().clone();
-    let terms = steward.terms(listener, database, user).map_err(|_| answer::unknown_database(database))?;
+    let terms = steward
+        .terms(&who.listener, &who.database, &who.user)
+        .map_err(|_| answer::unknown_database(&who.database))?;
     let mut secret = vec![0; if protocol >= Protocol::V3_2 { LONG_SECRET } else { 4 }];
     (shared.random)(&mut secret);
-    let who = (listener.clone(), database.clone(), user.clone());
     let entry = shared
         .cards
         .enter(who, &terms, steward.max_clients(), secret.into(), shared.now())
@@ -150,7 +149,7 @@ impl Session {
     fn log_arrival(&self) {
         if self.shared.steward.read().visits().arrivals {
             let card = &self.entry.card;
-            tracing::info!(session = card.id, listener = %card.listener, user = %card.user, database = %card.database, "connection authorized");
+            tracing::info!(session = card.id, listener = %card.who.listener, user = %card.who.user, database = %card.who.database, "connection authorized");
         }
     }
 
@@ -163,9 +162,9 @@ impl Session {
         };
         if self.shared.steward.read().visits().departures {
             let seconds = self.shared.now().saturating_sub(card.came) / 1000;
-            tracing::info!(session = card.id, listener = %card.listener, user = %card.user, database = %card.database, seconds, pin, code, why, "disconnection");
+            tracing::info!(session = card.id, listener = %card.who.listener, user = %card.who.user, database = %card.who.database, seconds, pin, code, why, "disconnection");
         } else if code.is_some() {
-            tracing::info!(session = card.id, user = %card.user, code, why, "session ended");
+            tracing::info!(session = card.id, user = %card.who.user, code, why, "session ended");
         } else {
             tracing::debug!(session = card.id, pin, why, "session ended");
         }

@@ -14,6 +14,7 @@ use crate::written::Written;
 use pgherd_net::transport::Transport;
 use pgherd_pool::line::Slot;
 use pgherd_pool::pool::Pool;
+use pgherd_pool::server::Server;
 use pgherd_route::floor::Floors;
 use pgherd_session::machine::Machine;
 use pgherd_session::step::{Broken, Halt};
@@ -23,6 +24,7 @@ use pgherd_wire::write::Report;
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// How a session ends.
 #[derive(Debug)]
@@ -209,10 +211,18 @@ impl Session {
         }
         let (mut server, pool) = held.give();
         server.baggage.0 = self.machine.detach();
+        self.show_statements(&server);
         if cancelled {
             return pool.forget(server);
         }
         pool.release(server);
+    }
+
+    /// Lets others see how many statements are prepared, here and on the server.
+    fn show_statements(&self, server: &Server<Carried>) {
+        let known = server.baggage.0.as_ref().map_or(0, |state| state.statement_count());
+        server.identity.statements.store(known, Ordering::Relaxed);
+        self.card().statements.store(self.machine.statement_count(), Ordering::Relaxed);
     }
 
     /// What was tried for the last request does not matter for the next.
