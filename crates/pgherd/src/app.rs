@@ -57,6 +57,8 @@ pub struct House {
     pub controller: pgherd_controller::handle::Handle,
     /// Clients of the console.
     pub consoles: console::Consoles,
+    /// What databases had done a while ago.
+    pub history: console::statistics::History,
     /// Workers, in order of their homes.
     pub workers: Vec<workers::Worker>,
 }
@@ -175,6 +177,7 @@ fn build(
         registry,
         controller,
         consoles,
+        history: console::statistics::History::begin(),
         workers,
     };
     Ok((Arc::new(house), driver))

@@ -5,6 +5,7 @@ use crate::card::Who;
 use crate::cards::{Entry, LONG_SECRET};
 use crate::session::{End, Session};
 use crate::shared::{Shared, Worker};
+use crate::tally::Toll;
 use crate::terms::Terms;
 use bytes::BytesMut;
 use pgherd_login::door::{Admitted, Protocol};
@@ -36,6 +37,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         Err(report) => return dismiss(&mut transport, &unsent, &report).await,
     };
     let limits = limits(&terms);
+    let toll = Box::new(Toll::new(shared.tallies.of(&terms.name)));
     let shared_written = shared.written(&terms.database);
     let splits = terms.routing == Routing::Any;
     let book = splits.then(|| shared.library.book(&shared, &terms.database, &terms.user));
@@ -44,6 +46,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         random: seed(&shared),
         shared,
         worker,
+        toll,
         written: shared_written,
         terms,
         client: transport,
@@ -71,15 +74,14 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
     if splits {
         session.machine.watch_commits();
     }
-    if !unread.is_empty() {
-        session.desk().up.push_input(&unread);
-    }
+    session.take_in(&unread);
     let end = match Box::pin(session.welcome(&unsent)).await {
         Ok(held) => {
             drop((unsent, unread));
             // The client has not asked for anything yet.
             session.why = None;
             session.log_arrival();
+            session.count_login();
             session.run(held).await
         }
         Err(End::Told(report)) => {
@@ -146,6 +148,13 @@ async fn dismiss(client: &mut Transport, unsent: &[u8], report: &Report) {
 }
 
 impl Session {
+    /// What the client sent before it was welcome.
+    fn take_in(&mut self, unread: &[u8]) {
+        if !unread.is_empty() {
+            self.desk().up.push_input(unread);
+        }
+    }
+
     fn log_arrival(&self) {
         if self.shared.steward.read().visits().arrivals {
             let card = &self.entry.card;
@@ -172,6 +181,7 @@ impl Session {
 
     async fn goodbye(mut self, end: End) {
         self.worker.counters.goodbyes.add(1);
+        self.hand_over();
         self.log_departure(&end);
         let told = match end {
             End::Gone(_) => return,

@@ -8,6 +8,7 @@ use crate::desk::{Desk, Port};
 use crate::library::Book;
 use crate::manner::Manner;
 use crate::shared::{Carried, Shared, Worker};
+use crate::tally::Toll;
 use crate::terms::Terms;
 use crate::wish::Wish;
 use crate::written::Written;
@@ -85,6 +86,8 @@ pub struct Session {
     /// last write; in milliseconds of the process.
     pub(crate) unflushed: Option<NonZeroU64>,
     pub(crate) unlooked: Option<NonZeroU64>,
+    /// What it has counted; apart, to keep the session's future small.
+    pub(crate) toll: Box<Toll>,
     /// The last write of anybody to the same database.
     pub(crate) written: Arc<Written>,
     /// The answer of a replica is looked at before it is passed on.
@@ -241,6 +244,7 @@ impl Session {
 
     /// The session ends while it holds a server: when that is between transactions it is cleaned and goes on, else what it still does is cancelled and it is closed.
     pub(crate) fn abandon(&mut self, held: Held) {
+        self.hand_over();
         let between = self.machine.is_between_transactions();
         let desk = self.desk.as_ref();
         let sent_all = !self.machine.is_mid_request() && desk.is_none_or(|desk| !desk.up.has_output());

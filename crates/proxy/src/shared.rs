@@ -4,6 +4,7 @@ use crate::cards::Cards;
 use crate::desk::Desks;
 use crate::library::Library;
 use crate::routed::{Routed, RoutingRow};
+use crate::tally::Tallies;
 use crate::terms::Steward;
 use crate::vacate::Vacating;
 use crate::written::Written;
@@ -148,6 +149,8 @@ pub struct Shared {
     /// Makes secrets.
     pub random: Random,
     pub(crate) welcomes: Mutex<Welcomes>,
+    /// What sessions did, by database.
+    pub tallies: Tallies,
     /// What is known of the databases' catalogs.
     pub library: Library,
     written: Mutex<HashMap<Arc<str>, Arc<Written>>>,
@@ -171,6 +174,7 @@ impl Shared {
     ) -> Arc<Shared> {
         let routed = Routed::new(pools.common().homes.len());
         Arc::new(Shared {
+            tallies: Tallies::new(pools.common().homes.len()),
             cell,
             pools,
             cards: Arc::default(),

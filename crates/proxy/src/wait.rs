@@ -53,7 +53,9 @@ impl Session {
             match self.wait_in(&pool, begun).await {
                 Waited::Server(server) if !self.is_proven(&way, &server) => pool.put_back(server),
                 Waited::Server(server) => {
-                    self.worker.counters.wait.record(begun.elapsed());
+                    let waited = begun.elapsed();
+                    self.worker.counters.wait.record(waited);
+                    self.count_wait(waited);
                     return Ok(Ok(self.hold(server, pool, &way)));
                 }
                 Waited::Over(end) => return Err(end),
@@ -214,7 +216,7 @@ impl Session {
             match desk.up.poll_fill(cx, &mut self.client, 0) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => return Poll::Ready(End::Left),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(count)) => self.toll.received(count),
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Gone(error.kind())),
             }
         }

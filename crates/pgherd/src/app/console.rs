@@ -4,6 +4,7 @@ mod facts;
 mod office;
 mod ours;
 mod sockets;
+pub mod statistics;
 mod tables;
 
 use crate::app::House;
@@ -82,6 +83,11 @@ impl Consoles {
             asked: AtomicU64::new(0),
             came: AtomicU64::new(0),
         })
+    }
+
+    /// Runs something on the console's thread for as long as the process serves.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
     }
 
     /// Everybody who is there.

@@ -3,7 +3,7 @@
 use crate::app::entrance::{self, Entrance};
 use crate::app::faces::Faces;
 use crate::app::keeper::{Keeper, max_servers};
-use crate::app::{House, plan};
+use crate::app::{House, console, plan};
 use crate::config::file;
 use crate::config::reload;
 use crate::config::settings::node::Node;
@@ -79,6 +79,7 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     let (entry, thinking) = (CancellationToken::new(), CancellationToken::new());
     let controlling = tokio::spawn(driver.run(thinking.clone().cancelled_owned()));
     let sweeping = tokio::spawn(sweep::run(house.shared.clone()));
+    house.consoles.spawn(console::statistics::run(house.clone()));
     let http = match faces(&house, &settings, &ready).await {
         Ok(http) => http,
         Err(error) => return fail(&error),

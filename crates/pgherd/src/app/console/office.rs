@@ -1,7 +1,8 @@
 //! The process behind the console.
 
 use super::facts::Facts;
-use super::{PGBOUNCER, ours, sockets, tables};
+use super::statistics::Part;
+use super::{PGBOUNCER, ours, sockets, statistics, tables};
 use crate::app::House;
 use pgherd_admin::console::cell::Cell;
 use pgherd_admin::console::command::Act;
@@ -57,7 +58,10 @@ impl Asked for Office {
             Show::Fds | Show::Peers | Show::PeerPools | Show::DnsHosts | Show::DnsZones | Show::Help => {
                 Vec::new()
             }
-            Show::Stats | Show::StatsTotals | Show::StatsAverages | Show::Totals => Vec::new(),
+            Show::Stats => statistics::databases(&facts, Part::Both),
+            Show::StatsTotals => statistics::databases(&facts, Part::Totals),
+            Show::StatsAverages => statistics::databases(&facts, Part::Averages),
+            Show::Totals => statistics::totals_of_all(&facts),
         }
     }
 
