@@ -7,6 +7,7 @@ pub mod explain;
 pub mod faces;
 pub mod keeper;
 pub mod logging;
+pub mod orders;
 pub mod plan;
 pub mod rehearsal;
 pub mod reloads;
@@ -57,6 +58,8 @@ pub struct House {
     pub controller: pgherd_controller::handle::Handle,
     /// Clients of the console.
     pub consoles: console::Consoles,
+    /// What the console asks of the control thread.
+    pub orders: orders::Orders,
     /// What databases had done a while ago.
     pub history: console::statistics::History,
     /// Workers, in order of their homes.
@@ -177,6 +180,7 @@ fn build(
         registry,
         controller,
         consoles,
+        orders: orders::Orders::default(),
         history: console::statistics::History::begin(),
         workers,
     };

@@ -19,6 +19,7 @@ impl<B: Baggage> Pool<B> {
         let backoff = inner.connect_after.is_some_and(|after| now < after);
         let wanted = inner.shelf.waiting() > inner.connecting || inner.total < shape.min_size;
         if inner.closed
+            || inner.paused
             || backoff
             || !wanted
             || inner.total >= max
@@ -63,6 +64,7 @@ impl<B: Baggage> Pool<B> {
     async fn connect_one(self: Arc<Self>, home: usize, permit: Permit) {
         let shape = self.shape.load_full();
         let epoch = self.present_epoch(&shape);
+        let generation = self.generation.load(Ordering::Acquire);
         let made = crate::connect::connect(&shape.target, &[]).await;
         let made = made.and_then(|made| {
             // Nothing may follow ReadyForQuery before we ask for something.
@@ -93,6 +95,7 @@ impl<B: Baggage> Pool<B> {
                     user: self.key.user.clone(),
                     local: made.transport.local_addr(),
                     encryption: made.transport.encryption(),
+                    generation,
                     since: now,
                     used: AtomicU64::new(now),
                     statements: AtomicUsize::new(0),
@@ -139,7 +142,7 @@ impl<B: Baggage> Pool<B> {
             inner.connect_after = Some(Instant::now() + CONNECT_BACKOFF);
             // As long as there are connections, whoever waits will be served by one of them. When we ourselves ran out of something, waiting is all that helps.
             let alone = inner.total == inner.connecting && error.fault() != Fault::Local;
-            if alone { inner.shelf.dismiss(|_| true) } else { Vec::new() }
+            if alone && !inner.paused { inner.shelf.dismiss(|_| true) } else { Vec::new() }
         };
         for waiter in refused {
             waiter.refuse(NoServer::Connect(error.clone()));

@@ -47,6 +47,7 @@ fn server() -> Box<Server<Nothing>> {
         user: "alice".into(),
         local: None,
         encryption: None,
+        generation: 0,
         since: 0,
         used: Default::default(),
         statements: Default::default(),

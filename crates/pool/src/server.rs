@@ -41,6 +41,8 @@ pub struct Identity {
     pub local: Option<std::net::SocketAddr>,
     /// TLS version and cipher suite, with TLS.
     pub encryption: Option<Box<str>>,
+    /// The pool's generation when it was begun: an operator may ask for newer ones.
+    pub generation: u64,
     /// When it was made, in milliseconds of the process.
     pub since: u64,
     /// When a session got it last, in milliseconds of the process.

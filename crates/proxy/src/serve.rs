@@ -120,6 +120,9 @@ fn enter(
     let terms = steward
         .terms(&who.listener, &who.database, &who.user)
         .map_err(|_| answer::unknown_database(&who.database))?;
+    if shared.disabled.read().contains(&*terms.name) {
+        return Err(answer::disabled(&who.database));
+    }
     let mut secret = vec![0; if protocol >= Protocol::V3_2 { LONG_SECRET } else { 4 }];
     (shared.random)(&mut secret);
     let entry = shared

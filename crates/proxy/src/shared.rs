@@ -21,7 +21,7 @@ use pgherd_session::pin::Pin;
 use pgherd_session::prepared::Texts;
 use pgherd_session::server::ServerState;
 use pgherd_topology::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -151,6 +151,8 @@ pub struct Shared {
     pub(crate) welcomes: Mutex<Welcomes>,
     /// What sessions did, by database.
     pub tallies: Tallies,
+    /// Databases whose new clients are refused, by the names clients use.
+    pub disabled: RwLock<HashSet<Box<str>>>,
     /// What is known of the databases' catalogs.
     pub library: Library,
     written: Mutex<HashMap<Arc<str>, Arc<Written>>>,
@@ -174,6 +176,7 @@ impl Shared {
     ) -> Arc<Shared> {
         let routed = Routed::new(pools.common().homes.len());
         Arc::new(Shared {
+            disabled: RwLock::default(),
             tallies: Tallies::new(pools.common().homes.len()),
             cell,
             pools,

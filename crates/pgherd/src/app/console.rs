@@ -1,8 +1,10 @@
 //! The console's place in the process: who is let in, who is there, and how they are reached.
 
+mod acts;
 mod facts;
 mod office;
 mod ours;
+pub mod setting;
 mod sockets;
 pub mod statistics;
 mod tables;

@@ -5,6 +5,7 @@ use crate::app::keeper::Keeper;
 use crate::config::settings::Settings;
 use pgherd_admin::timestamp;
 use pgherd_pool::pool::Pool;
+use pgherd_pool::server::Identity;
 use pgherd_proxy::card::Card;
 use pgherd_proxy::shared::Carried;
 use pgherd_topology::node::{Address, NodeId};
@@ -18,6 +19,7 @@ pub(super) struct Facts {
     pub(super) settings: Arc<Settings>,
     pub(super) keeper: Arc<Keeper>,
     pub(super) snapshot: Arc<Snapshot>,
+    pools: Vec<Arc<Pool<Carried>>>,
     /// This moment, in milliseconds of the process and by the wall clock.
     now: (u64, SystemTime),
 }
@@ -29,6 +31,7 @@ impl Facts {
             settings: house.settings.read().clone(),
             keeper: house.keeper.read().clone(),
             snapshot: house.shared.cell.load_full(),
+            pools: house.shared.pools.all(),
             now: (house.shared.now(), SystemTime::now()),
         }
     }
@@ -50,8 +53,13 @@ impl Facts {
         cards
     }
 
-    pub(super) fn pools(&self) -> Vec<Arc<Pool<Carried>>> {
-        self.house.shared.pools.all()
+    pub(super) fn pools(&self) -> &[Arc<Pool<Carried>>] {
+        &self.pools
+    }
+
+    /// It is closed as soon as it is free.
+    pub(super) fn is_outdated(&self, identity: &Identity) -> bool {
+        self.pools.iter().any(|pool| pool.outdates(identity))
     }
 
     pub(super) fn node(&self, id: NodeId) -> String {

@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use super::statistics::Part;
-use super::{PGBOUNCER, ours, sockets, statistics, tables};
+use super::{PGBOUNCER, acts, ours, sockets, statistics, tables};
 use crate::app::House;
 use pgherd_admin::console::cell::Cell;
 use pgherd_admin::console::command::Act;
@@ -73,8 +73,8 @@ impl Asked for Office {
         tables::database_names(&Facts::gather(&self.house))
     }
 
-    fn act(&self, _act: Act) -> Acting {
-        Box::pin(async { Ok(()) })
+    fn act(&self, act: Act) -> Acting {
+        Box::pin(acts::act(self.house.clone(), act))
     }
 
     fn asked(&self) {

@@ -165,7 +165,7 @@ fn server(facts: &Facts, identity: &Identity, holder: Option<&Arc<Card>>) -> Soc
         since: identity.since,
         asked: identity.used.load(Ordering::Relaxed),
         waits: Duration::ZERO,
-        close: false,
+        close: facts.is_outdated(identity),
         own: server_mark(identity.number),
         link: holder.map(|card| client_mark(card.id)).unwrap_or_default(),
         pid: identity.pid,

@@ -1,7 +1,7 @@
 //! PgBouncer's other tables.
 
-use super::PGBOUNCER;
 use super::facts::Facts;
+use super::{DATABASES, PGBOUNCER};
 use crate::config::key::{Default, Reload};
 use crate::config::keys::SECTIONS;
 use crate::config::settings::Settings;
@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 mod names;
+
+pub(super) use names::ALIASES;
 
 /// Names of all databases by which clients know them, the console's own left out.
 pub(super) fn database_names(facts: &Facts) -> Vec<String> {
@@ -36,6 +38,15 @@ fn mode(mode: PoolMode) -> Cell {
     Cell::text(mode.word())
 }
 
+fn flag(is: bool) -> Cell {
+    Cell::Number(is.into())
+}
+
+/// True when a name means the console.
+pub(super) fn is_own(database: &str) -> bool {
+    DATABASES.contains(&database)
+}
+
 fn limit(limit: Option<u32>) -> Cell {
     // PgBouncer's 0 is no limit.
     Cell::count(limit.unwrap_or(0))
@@ -48,6 +59,7 @@ pub(super) fn databases(facts: &Facts) -> Vec<Row> {
     let mut rows = Vec::new();
     for name in database_names(facts) {
         let known = settings.databases.iter().find(|database| database.name == name);
+        let dbname = known.map_or_else(|| name.clone(), |known| known.dbname.clone());
         let shape = settings.pool_shape("", &name, "");
         let address = facts.address();
         let mine = |asked: &&std::sync::Arc<str>| facts.keeper.base(asked) == name;
@@ -62,7 +74,7 @@ pub(super) fn databases(facts: &Facts) -> Vec<Row> {
             Cell::text(name.clone()),
             Cell::maybe(address.as_ref().map(|(host, _)| host.clone())),
             Cell::count(address.as_ref().map_or(0, |(_, port)| *port)),
-            Cell::text(known.map_or(name, |known| known.dbname.clone())),
+            Cell::text(dbname.clone()),
             Cell::Null,
             Cell::count(shape.max_size),
             Cell::count(shape.min_size),
@@ -78,8 +90,8 @@ pub(super) fn databases(facts: &Facts) -> Vec<Row> {
                     .or(settings.pool.max_client_connections_per_database),
             ),
             Cell::count(clients),
-            Cell::Number(0),
-            Cell::Number(0),
+            flag(facts.house.shared.pools.is_paused(&dbname)),
+            flag(facts.house.shared.disabled.read().contains(name.as_str())),
         ]);
     }
     rows.push(own_database(facts));
@@ -248,9 +260,10 @@ pub(super) fn lists(facts: &Facts) -> Vec<Row> {
     pairs.into_iter().map(|(name, count)| vec![Cell::text(name), Cell::count(count)]).collect()
 }
 
-pub(super) fn state(_facts: &Facts) -> Vec<Row> {
+pub(super) fn state(facts: &Facts) -> Vec<Row> {
+    let paused = facts.house.shared.pools.is_all_paused();
     let row = |key: &'static str, is: bool| vec![Cell::text(key), Cell::text(if is { "yes" } else { "no" })];
-    vec![row("active", true), row("paused", false), row("suspended", false)]
+    vec![row("active", !paused), row("paused", paused), row("suspended", false)]
 }
 
 /// Resident memory, in kilobytes and in all: nothing here comes from slabs of one size.
