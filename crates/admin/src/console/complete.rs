@@ -61,3 +61,39 @@ impl Completion {
         names.filter(|name| name.to_lowercase().starts_with(&self.prefix)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Option<(Of, String)> {
+        completion(query).map(|completion| (completion.of, completion.prefix))
+    }
+
+    #[test]
+    fn what_psql_asks() {
+        // psql 15 and 13, as they send it.
+        let shows = [
+            "SELECT pg_catalog.lower(name) FROM pg_catalog.pg_settings  WHERE pg_catalog.lower(name) LIKE pg_catalog.lower('Po%')\nLIMIT 1000",
+            "SELECT name FROM  (SELECT pg_catalog.lower(name) AS name FROM pg_catalog.pg_settings   UNION ALL SELECT 'all') ss  WHERE substring(name,1,2)='po'\nLIMIT 1000",
+        ];
+        for query in shows {
+            assert_eq!(read(query), Some((Of::Shows, "po".into())), "{query}");
+        }
+        let set = "SELECT pg_catalog.lower(name) FROM pg_catalog.pg_settings  WHERE context IN ('user', 'superuser')    AND pg_catalog.lower(name) LIKE pg_catalog.lower('pool.m%')\nLIMIT 1000";
+        assert_eq!(read(set), Some((Of::Settings, "pool.m".into())));
+        let databases =
+            "SELECT datname FROM pg_catalog.pg_database  WHERE datname LIKE 'a\\\\_b%'\nLIMIT 1000";
+        assert_eq!(read(databases), Some((Of::Databases, "a_b".into())));
+        let roles = " SELECT rolname    FROM pg_catalog.pg_roles   WHERE rolname LIKE 'a%'\nLIMIT 1000";
+        assert_eq!(read(roles), Some((Of::Nothing, "a".into())));
+        assert_eq!(read("SELECT * FROM t WHERE x LIKE 'a%'"), None);
+        assert_eq!(read("SELECT pg_catalog.now()"), None);
+    }
+
+    #[test]
+    fn names_are_chosen_by_their_front() {
+        let completion = Completion { of: Of::Shows, prefix: "po".into() };
+        assert_eq!(completion.choose(["pools", "POINT", "state"].into_iter()), ["pools", "POINT"]);
+    }
+}
