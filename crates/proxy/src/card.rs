@@ -73,7 +73,7 @@ pub struct Who {
     pub local: Option<SocketAddr>,
     /// TLS version and cipher suite, with TLS.
     pub encryption: Option<Box<str>>,
-    /// What the client calls itself.
+    /// What the client called itself when it came.
     pub application: Box<str>,
 }
 
@@ -119,6 +119,8 @@ pub struct Card {
     since: AtomicU64,
     /// Statements prepared under names when it was last between two transactions.
     pub statements: AtomicUsize,
+    /// What the client calls itself now, when that is something else than at first.
+    renamed: Mutex<Option<Box<str>>>,
     bells: AtomicU32,
     waker: Mutex<Option<Waker>>,
     /// Why it keeps its server: place in [`Pin::ALL`] plus one, 0 for no reason.
@@ -142,6 +144,7 @@ impl Card {
             slot,
             secret,
             statements: AtomicUsize::new(0),
+            renamed: Mutex::new(None),
             who,
             came: now,
             timeouts,
@@ -177,6 +180,16 @@ impl Card {
     pub fn pin(&self) -> Option<Pin> {
         let at = usize::from(self.pin.load(Ordering::Relaxed)).checked_sub(1)?;
         Pin::ALL.get(at).copied()
+    }
+
+    /// What the client calls itself now (`application_name`).
+    pub fn application(&self) -> String {
+        self.renamed.lock().as_deref().unwrap_or(&self.who.application).to_owned()
+    }
+
+    /// The client calls itself so from now on.
+    pub(crate) fn rename(&self, application: &str) {
+        *self.renamed.lock() = Some(application.into());
     }
 
     /// Rings: the session sees it at its next step.

@@ -18,6 +18,7 @@ use pgherd_pool::pool::Pool;
 use pgherd_pool::server::Server;
 use pgherd_route::floor::Floors;
 use pgherd_session::machine::Machine;
+use pgherd_session::params::{Settings, Value};
 use pgherd_session::step::{Broken, Halt};
 use pgherd_topology::node::NodeId;
 use pgherd_wire::frame::HEADER_LEN;
@@ -221,8 +222,13 @@ impl Session {
         pool.release(server);
     }
 
-    /// Lets others see how many statements are prepared, here and on the server.
-    fn show_statements(&self, server: &Server<Carried>) {
+    /// Lets others see how many statements are prepared, here and on the server, and what the client calls itself.
+    fn show_statements(&mut self, server: &Server<Carried>) {
+        let settings = self.machine.settings();
+        if settings.digest() != self.toll.shown {
+            self.toll.shown = settings.digest();
+            self.entry.card.rename(&application(settings));
+        }
         let known = server.baggage.0.as_ref().map_or(0, |state| state.statement_count());
         server.identity.statements.store(known, Ordering::Relaxed);
         self.card().statements.store(self.machine.statement_count(), Ordering::Relaxed);
@@ -262,6 +268,19 @@ impl Session {
             tokio::spawn(async move { crate::cancel::deliver(&identity).await });
         }
         if sent_all { pool.forget(server) } else { pool.cut(server) }
+    }
+}
+
+/// What a client calls itself, for people.
+fn application(settings: &Settings) -> String {
+    match settings.get(b"application_name") {
+        None => String::new(),
+        Some(Value::Text(name)) => String::from_utf8_lossy(name).into_owned(),
+        Some(Value::Sql(sql)) => {
+            let sql = String::from_utf8_lossy(sql);
+            let inside = sql.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+            inside.map_or_else(|| sql.to_string(), |inside| inside.replace("''", "'"))
+        }
     }
 }
 

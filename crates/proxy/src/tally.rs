@@ -146,6 +146,8 @@ pub(crate) struct Toll {
     tally: Arc<Tally>,
     received: u64,
     sent: u64,
+    /// Digest of the settings that others were shown last.
+    pub(crate) shown: u64,
     /// When the transaction began that is open on a server.
     begun: Option<Instant>,
     /// When the request went to a server that is being answered.
@@ -154,7 +156,7 @@ pub(crate) struct Toll {
 
 impl Toll {
     pub(crate) fn new(tally: Arc<Tally>) -> Toll {
-        Toll { tally, received: 0, sent: 0, begun: None, asked: None }
+        Toll { tally, received: 0, sent: 0, shown: 0, begun: None, asked: None }
     }
 
     /// Bytes came from the client.

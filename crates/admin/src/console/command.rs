@@ -119,6 +119,25 @@ impl Act {
     }
 }
 
+impl Act {
+    /// What it is about, for the log: values that are set may be nobody's business.
+    pub fn subject(&self) -> String {
+        match self {
+            Act::Set(key, _) => format!("SET {key}"),
+            Act::Pause(Some(name))
+            | Act::Resume(Some(name))
+            | Act::Reconnect(Some(name))
+            | Act::Kill(Some(name))
+            | Act::WaitClose(Some(name))
+            | Act::Disable(name)
+            | Act::Enable(name) => format!("{} {name}", self.tag()),
+            Act::KillClient(id) => format!("{} {id}", self.tag()),
+            Act::Shutdown(how) => format!("{} {how:?}", self.tag()),
+            _ => self.tag().into_owned(),
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a> {

@@ -205,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Visit<S> {
     async fn act(&mut self, act: Act) -> Result<Option<Outcome>, End> {
         // What it asked for before must not wait for this.
         self.flush().await?;
-        tracing::info!(user = %self.talk.speaker().user, command = %act.tag(), "console command");
+        tracing::info!(user = %self.talk.speaker().user, command = act.subject(), "console command");
         self.calls.mark_unchanged();
         let mut doing = self.office.act(act.clone());
         loop {

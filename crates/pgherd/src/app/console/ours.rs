@@ -114,7 +114,7 @@ pub(super) fn pins(facts: &Facts) -> Vec<Row> {
                 Cell::count(card.id),
                 Cell::text(card.who.user.to_string()),
                 Cell::text(card.who.database.to_string()),
-                Cell::text(card.who.application.to_string()),
+                Cell::text(card.application()),
                 pid.map_or(Cell::Null, |pid| Cell::Number(pid.into())),
                 Cell::text(facts.time(card.doing().1)),
             ]);

@@ -53,6 +53,10 @@ pub(super) fn find(name: &str, text: &str) -> Result<Change, Report> {
         let what = format!("\"{}.{}\" cannot be changed without a restart", section.name, key.name);
         return Err(refuse("55P02", what));
     }
+    if key.kind == Kind::Secret {
+        let what = format!("\"{}.{}\" is a secret, and statements end up in logs", section.name, key.name);
+        return Err(refuse("0A000", what).hint("Change it in the settings file, then RELOAD."));
+    }
     if key.later {
         let what = format!("\"{}.{}\" is not heeded yet", section.name, key.name);
         return Err(refuse("0A000", what));
@@ -131,6 +135,7 @@ mod tests {
             ("nonsense", "42704"),
             ("server.workers", "55P02"),
             ("node.weight", "0A000"),
+            ("cluster.password", "0A000"),
         ] {
             assert_eq!(find(name, "1").map(|_| ()).map_err(|report| report.code), Err(code), "{name}");
         }

@@ -91,6 +91,7 @@ fn client(facts: &Facts, card: &Card) -> Socket {
         waits,
         link: held.map(server_mark).unwrap_or_default(),
         statements: card.statements.load(Ordering::Relaxed),
+        application: card.application(),
         ..visitor(&card.who, card.id, card.came)
     }
 }
@@ -170,7 +171,7 @@ fn server(facts: &Facts, identity: &Identity, holder: Option<&Arc<Card>>) -> Soc
         link: holder.map(|card| client_mark(card.id)).unwrap_or_default(),
         pid: identity.pid,
         tls: identity.encryption.as_deref().unwrap_or_default().to_owned(),
-        application: holder.map(|card| card.who.application.to_string()).unwrap_or_default(),
+        application: holder.map(|card| card.application()).unwrap_or_default(),
         statements: identity.statements.load(Ordering::Relaxed),
         id: identity.number,
     }
