@@ -108,7 +108,7 @@ shows! {
     /// Sessions that keep their server.
     Pins "pins" PINS;
     /// Where transactions went, and why.
-    Routing "routing" &[text("reason"), sum("transactions"), text("meaning")];
+    Routing "routing" ROUTING;
     /// Prepared statements.
     Prepared "prepared" PREPARED;
     /// The journal.
@@ -226,6 +226,11 @@ const LAG: &[Column] = &[
 const PINS: &[Column] = &[
     text("reason"), int("sessions"), int("session"), text("user"), text("database"), text("application_name"),
     int("server"), text("since"),
+];
+
+#[rustfmt::skip] // a table reads best as a table
+const ROUTING: &[Column] = &[
+    text("reason"), text("class"), text("rule"), text("target"), text("shadow"), sum("count"), text("meaning"),
 ];
 
 #[rustfmt::skip] // a table reads best as a table

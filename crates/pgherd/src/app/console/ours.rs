@@ -123,19 +123,27 @@ pub(super) fn pins(facts: &Facts) -> Vec<Row> {
     rows
 }
 
-/// Transactions by the reason of their route. Whoever counts by class, rule or target adds its rows here.
+/// Transactions by the reason of their route; then units by what they were found to be, the rule that decided, and where they went (or, in
+/// shadow, would have gone).
 pub(super) fn routing(facts: &Facts) -> Vec<Row> {
     let counted = facts.house.registry.read("pgherd_transactions_total");
-    let row = |reason: &Reason| {
+    let by_reason = Reason::ALL.iter().map(|reason| {
         let label = format!("reason=\"{}\"", reason.word());
         let count = counted.iter().find(|(labels, _)| *labels == label);
         let total = match count {
             Some((_, Reading::Counter(total))) => *total,
             _ => 0,
         };
-        vec![Cell::text(reason.word()), Cell::count(total), Cell::text(meaning(*reason))]
-    };
-    Reason::ALL.iter().map(row).collect()
+        let [class, rule, target, shadow] = [Cell::Null, Cell::Null, Cell::Null, Cell::Null];
+        let meaning = Cell::text(meaning(*reason));
+        vec![Cell::text(reason.word()), class, rule, target, shadow, Cell::count(total), meaning]
+    });
+    let units = facts.house.shared.routing_rows().into_iter().map(|row| {
+        let shadow = Cell::text(if row.shadow { "yes" } else { "no" });
+        let [class, rule, target] = [row.class, row.rule, row.target].map(Cell::text);
+        vec![Cell::Null, class, rule, target, shadow, Cell::count(row.count), Cell::Null]
+    });
+    by_reason.chain(units).collect()
 }
 
 fn meaning(reason: Reason) -> &'static str {
