@@ -66,6 +66,32 @@ impl Transport {
         said != Err(rustix::io::Errno::AGAIN)
     }
 
+    /// The address of our own end, when the stream is TCP. A system call.
+    pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
+        match self.plain() {
+            Plain::Tcp(tcp) => tcp.socket().local_addr().ok(),
+            Plain::Unix(_) | Plain::Pipe(_) => None,
+        }
+    }
+
+    /// TLS version and cipher suite; `None` without TLS.
+    pub fn encryption(&self) -> Option<Box<str>> {
+        let (version, suite) = match self {
+            Transport::Plain(_) => return None,
+            Transport::Accepted(tls) => {
+                let (_, session) = tls.get_ref();
+                (session.protocol_version(), session.negotiated_cipher_suite())
+            }
+            Transport::Dialed(tls) => {
+                let (_, session) = tls.get_ref();
+                (session.protocol_version(), session.negotiated_cipher_suite())
+            }
+        };
+        let version = version.map_or("TLS", |version| version.as_str().unwrap_or("TLS"));
+        let suite = suite.and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+        Some(format!("{}/{suite}", version.replace("v1_", "v1.")).into())
+    }
+
     /// The stream below TLS, or the stream itself.
     pub fn plain(&self) -> &Plain {
         match self {

@@ -1,11 +1,13 @@
 //! Where the crates are put together: threads, wiring, signals. No policy.
 
+pub mod console;
 pub mod control;
 pub mod entrance;
 pub mod explain;
 pub mod faces;
 pub mod keeper;
 pub mod logging;
+pub mod orders;
 pub mod plan;
 pub mod rehearsal;
 pub mod reloads;
@@ -54,6 +56,12 @@ pub struct House {
     pub registry: Arc<Registry>,
     /// The controller's handle.
     pub controller: pgherd_controller::handle::Handle,
+    /// Clients of the console.
+    pub consoles: console::Consoles,
+    /// What the console asks of the control thread.
+    pub orders: orders::Orders,
+    /// What databases had done a while ago.
+    pub history: console::statistics::History,
     /// Workers, in order of their homes.
     pub workers: Vec<workers::Worker>,
 }
@@ -152,6 +160,8 @@ fn build(
     // One time for both wings: the age of what a replica has is reckoned from moments of the controller.
     common.clock = CoarseClock::since(controller.born());
     let pools = Pools::new(keeper.clone(), common, keeper::max_servers(&settings));
+    let consoles =
+        console::Consoles::start().map_err(|error| StartError::Io("console thread".into(), error))?;
     let random = Box::new(|bytes: &mut [u8]| {
         assert!(pgherd_login::random::fill(bytes), "the system has no random numbers");
     });
@@ -169,6 +179,9 @@ fn build(
         logging,
         registry,
         controller,
+        consoles,
+        orders: orders::Orders::default(),
+        history: console::statistics::History::begin(),
         workers,
     };
     Ok((Arc::new(house), driver))

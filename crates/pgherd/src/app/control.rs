@@ -3,10 +3,12 @@
 use crate::app::entrance::{self, Entrance};
 use crate::app::faces::Faces;
 use crate::app::keeper::{Keeper, max_servers};
-use crate::app::{House, plan};
-use crate::config::file;
+use crate::app::orders::{self, Order};
+use crate::app::{House, StartError, console, plan};
+use crate::config::file::{self, Loaded};
 use crate::config::reload;
 use crate::config::settings::node::Node;
+use pgherd_admin::console::command::Shutdown;
 use pgherd_controller::driver::Driver;
 use pgherd_failover::event::Change;
 use pgherd_proxy::sweep;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 /// How long start-up waits for the first topology before it says so and goes on waiting.
@@ -79,6 +82,7 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     let (entry, thinking) = (CancellationToken::new(), CancellationToken::new());
     let controlling = tokio::spawn(driver.run(thinking.clone().cancelled_owned()));
     let sweeping = tokio::spawn(sweep::run(house.shared.clone()));
+    house.consoles.spawn(console::statistics::run(house.clone()));
     let http = match faces(&house, &settings, &ready).await {
         Ok(http) => http,
         Err(error) => return fail(&error),
@@ -88,13 +92,19 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
         Err(error) => return fail(&error),
     };
     let announcing = tokio::spawn(announce(house.clone(), ready.clone()));
-    loop {
-        // Every branch is cancel safe: a signal that is not taken now is taken the next time.
+    let mut orders = house.orders.take();
+    let how = loop {
+        // Every branch is cancel safe: what is not taken now is taken the next time.
         tokio::select! {
-            _ = hangup.recv() => reload_settings(&house, &entrance, &ready).await,
-            () = signals.stop() => break,
+            _ = hangup.recv() => drop(reload_settings(&house, &entrance, &ready).await),
+            () = signals.stop() => break Shutdown::WaitForServers,
+            Some(order) = next(&mut orders) => {
+                if let Some(how) = orders::carry_out(order, &house, &entrance, &ready).await {
+                    break how;
+                }
+            }
         }
-    }
+    };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // The controller stops first and never starts anything while draining; listeners close; sessions leave as they become idle.
     thinking.cancel();
@@ -103,9 +113,18 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     ready.store(false, Ordering::Release);
     announcing.abort();
     let _ = controlling.await;
-    let grace = house.settings.read().server.shutdown_grace;
-    drain(&house, &mut signals, grace).await;
+    match how {
+        Shutdown::Immediate => cut(&house, "shut down at once").await,
+        Shutdown::WaitForServers => drain(&house, &mut signals, &mut orders).await,
+        Shutdown::WaitForClients => {
+            until_alone(&house, &mut signals, &mut orders).await;
+            drain(&house, &mut signals, &mut orders).await;
+        }
+    }
     sweeping.abort();
+    house.consoles.close();
+    // So that they can be told.
+    tokio::time::sleep(DRAIN_LOOK).await;
     http.cancel();
     tracing::info!("pgherd ends");
     ExitCode::SUCCESS
@@ -120,10 +139,10 @@ async fn faces(
     house: &Arc<House>,
     settings: &crate::config::settings::Settings,
     ready: &Arc<AtomicBool>,
-) -> Result<CancellationToken, crate::app::StartError> {
+) -> Result<CancellationToken, StartError> {
     let stop = CancellationToken::new();
     if let Some(address) = &settings.api.listen {
-        let fail = |error| crate::app::StartError::Io(format!("cannot listen on {address} (api)"), error);
+        let fail = |error| StartError::Io(format!("cannot listen on {address} (api)"), error);
         let listener =
             tokio::net::TcpListener::bind((address.host.as_str(), address.port)).await.map_err(fail)?;
         let at = listener.local_addr().map_or_else(|_| address.to_string(), |at| at.to_string());
@@ -165,9 +184,32 @@ async fn watchdog() {
     }
 }
 
-/// Idle sessions leave, busy ones finish their transaction; after the grace period, or at a second signal, sockets are cut. Always ends.
-async fn drain(house: &House, signals: &mut Signals, grace: Duration) {
+async fn next(orders: &mut Option<Receiver<Order>>) -> Option<Order> {
+    match orders {
+        Some(orders) => orders.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Lets everybody stay as long as they like; a signal or another order ends that.
+async fn until_alone(house: &House, signals: &mut Signals, orders: &mut Option<Receiver<Order>>) {
     let cards = &house.shared.cards;
+    cards.close();
+    tracing::info!(sessions = cards.count(), "waiting for clients to leave");
+    while cards.count() > 0 {
+        // Every branch is cancel safe.
+        tokio::select! {
+            () = signals.stop() => return,
+            () = orders::end_now(orders) => return,
+            () = tokio::time::sleep(DRAIN_LOOK) => {}
+        }
+    }
+}
+
+/// Idle sessions leave, busy ones finish their transaction; after the grace period, or when asked a second time, sockets are cut. Always ends.
+async fn drain(house: &House, signals: &mut Signals, orders: &mut Option<Receiver<Order>>) {
+    let cards = &house.shared.cards;
+    let grace = house.settings.read().server.shutdown_grace;
     tracing::info!(sessions = cards.count(), grace = ?grace, "draining");
     sweep::drain(&house.shared, false);
     let until = Instant::now() + grace;
@@ -178,12 +220,21 @@ async fn drain(house: &House, signals: &mut Signals, grace: Duration) {
                 why = "asked a second time";
                 break;
             }
+            () = orders::end_now(orders) => {
+                why = "asked a second time";
+                break;
+            }
             () = tokio::time::sleep(DRAIN_LOOK) => sweep::drain(&house.shared, false),
         }
     }
-    if cards.count() == 0 {
-        return;
+    if cards.count() > 0 {
+        cut(house, why).await;
     }
+}
+
+/// Ends every session, whatever it does.
+async fn cut(house: &House, why: &str) {
+    let cards = &house.shared.cards;
     tracing::warn!(sessions = cards.count(), "{why}: sessions are cut");
     sweep::drain(&house.shared, true);
     let until = Instant::now() + LAST_WORDS;
@@ -192,30 +243,53 @@ async fn drain(house: &House, signals: &mut Signals, grace: Duration) {
     }
 }
 
-/// Reads the settings again and swaps what can be swapped; on any fault the old ones stay in force.
-async fn reload_settings(house: &Arc<House>, entrance: &Entrance, ready: &AtomicBool) {
+/// Reads the settings again and swaps what can be swapped.
+///
+/// # Errors
+/// Any fault; the old settings stay in force then.
+pub(super) async fn reload_settings(
+    house: &Arc<House>,
+    entrance: &Entrance,
+    ready: &AtomicBool,
+) -> Result<(), StartError> {
     // Before the topology is known a reload is not told: its end would say that pgherd is ready.
     let told = ready.load(Ordering::Acquire);
     let began = sd_notify::NotifyState::monotonic_usec_now();
     if let (Ok(began), true) = (began, told) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, began]);
     }
-    let done = reload_now(house, entrance).await;
+    let env = crate::config::environment::Environment::of_process();
+    let done = match file::load(house.path.as_deref(), &env) {
+        Ok(loaded) => put_in_force(house, entrance, loaded).await,
+        Err(report) => Err(StartError::Faults(report.render())),
+    };
     house.reloads.note(done.is_ok());
-    if let Err(error) = done {
+    if let Err(error) = &done {
         tracing::error!(%error, "settings were not reloaded; the old ones stay in force");
     }
     if told {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }
+    done
 }
 
-async fn reload_now(house: &Arc<House>, entrance: &Entrance) -> Result<(), crate::app::StartError> {
-    let env = crate::config::environment::Environment::of_process();
-    let loaded = match file::load(house.path.as_deref(), &env) {
-        Ok(loaded) => loaded,
-        Err(report) => return Err(crate::app::StartError::Faults(report.render())),
-    };
+/// Changes one setting until the next reload.
+///
+/// # Errors
+/// Any fault; the old settings stay in force then.
+pub(super) async fn change(
+    house: &Arc<House>,
+    entrance: &Entrance,
+    change: &console::setting::Change,
+) -> Result<(), StartError> {
+    let present = house.settings.read().clone();
+    match console::setting::apply(&present, change) {
+        Ok(loaded) => put_in_force(house, entrance, loaded).await,
+        Err(report) => Err(StartError::Faults(report.render())),
+    }
+}
+
+async fn put_in_force(house: &Arc<House>, entrance: &Entrance, loaded: Loaded) -> Result<(), StartError> {
     // Through the log, not beside it: whoever reads it may expect JSON.
     let warnings = loaded.report.render();
     if !warnings.is_empty() {

@@ -312,12 +312,16 @@ fn admit(
         let Ok(transport) = transport() else { return };
         let arrival = Box::pin(house.door.admit(transport, peer)).await;
         match arrival {
+            Arrival::Client(admitted) if house.keeper.read().is_console(&admitted.database) => {
+                crate::app::console::enter(house, listener, admitted).await;
+            }
             Arrival::Client(admitted) => {
                 house.keeper.read().remember(&admitted.user, &admitted.secret);
                 let shared = house.shared.clone();
                 drop((house, cancels));
                 pgherd_proxy::serve::serve(shared, own, listener, admitted).await;
             }
+            Arrival::Cancel(request, _transport) if house.consoles.cancel(request.pid, &request.secret) => {}
             Arrival::Cancel(request, transport) => {
                 cancel(&house.shared, &own, &cancels, &request).await;
                 drop(transport);

@@ -5,6 +5,7 @@ use crate::config::settings::Settings;
 use crate::config::words::{AuthMethod, ClientTls, Consistency, ListenerRouting, PoolMode, ReadPreference};
 use crate::config::words::{SessionProbe, SplitInTransactions, TlsVersion};
 use parking_lot::Mutex;
+use pgherd_admin::console::office::Standing;
 use pgherd_login::secret::ClientSecret;
 use pgherd_login::settings::{Method, Rule, TlsPolicy, Trusted};
 use pgherd_login::users::{Secret, Users};
@@ -177,6 +178,32 @@ impl Keeper {
         names.iter().filter(|name| *name != "primary").cloned().collect()
     }
 
+    /// True when this name means the console and no database: none of the settings' has it.
+    pub fn is_console(&self, database: &str) -> bool {
+        crate::app::console::DATABASES.contains(&database)
+            && !self.settings.databases.iter().any(|known| known.name == database)
+    }
+
+    /// What a user may do on the console; `None`: it does not get in.
+    pub fn standing(&self, user: &str) -> Option<Standing> {
+        let is_in = |list: &[String]| list.iter().any(|name| name == user);
+        if is_in(&self.settings.auth.admin_users) {
+            return Some(Standing::Admin);
+        }
+        is_in(&self.settings.auth.stats_users).then_some(Standing::Stats)
+    }
+
+    /// The database that clients mean by a name: an alias's suffix is removed.
+    pub fn base<'a>(&self, name: &'a str) -> &'a str {
+        self.database(name).0
+    }
+
+    /// The name clients know a database by that is called so on the servers.
+    pub fn name_of<'a>(&'a self, dbname: &'a str) -> &'a str {
+        let named = self.settings.databases.iter().find(|known| known.dbname == dbname);
+        named.map_or(dbname, |known| &known.name)
+    }
+
     fn is_configured(&self, database: &str) -> bool {
         self.settings.databases.iter().any(|d| d.name == database)
             || self.settings.cluster.database == database
@@ -248,6 +275,7 @@ impl Steward for Keeper {
         let limit = |max: Option<u32>| max.map_or(usize::MAX, |max| max as usize);
         let drawn = settings.pool_shape("", base, user);
         Ok(Terms {
+            name: base.into(),
             database: configured.map_or(base, |known| &known.dbname).into(),
             user: user.clone(),
             routing: match routing {

@@ -121,7 +121,13 @@ fn drawn(settings: Settings) -> String {
                 terms("reports", known.0, known.1)
             ],
             [terms("any", "d", "stranger"), terms("reports", "other", "other")],
-            (keeper.max_to_node(&node), keeper.max_clients(), max_servers(&settings), keeper.visits()),
+            (
+                keeper.max_to_node(&node),
+                keeper.max_clients(),
+                max_servers(&settings),
+                keeper.visits(),
+                keeper.standing("other")
+            ),
             (keeper.policy(), keeper.door().expect("no files are named"), plan::controller(&settings)),
             (entrance::places(&settings).expect("addresses"), entrance::keepalive(&settings.listen)),
         )

@@ -133,6 +133,8 @@ fn auth(i: &Instance) -> Auth {
         method: word!(i, "method", AuthMethod),
         users_file: i.want("users_file"),
         strict_databases: i.want("strict_databases"),
+        admin_users: i.want("admin_users"),
+        stats_users: i.want("stats_users"),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::config::key::Reload::{AtOnce, Drain, NewConnections, Restart};
 use crate::config::key::{
-    DAY, Key, MS, PathRule, Section, address, boolean, duration, int, mode, path, secret, secs, text, word,
+    DAY, Key, MS, PathRule, Section, address, boolean, duration, int, list, mode, path, secret, secs, text,
+    word,
 };
 use crate::config::words::{
     AuthMethod, ClientTls, ListenerRouting, LogFormat, LogLevel, PoolMode, ReadPreference, TlsVersion,
@@ -92,6 +93,8 @@ pub(super) const AUTH: Section = Section {
     keys: &[
         word("method", AuthMethod::WORDS, "scram-sha-256", NewConnections, "Method for clients whose [[user]] does not say otherwise. \"trust\" asks for nothing: only on loopback or a Unix socket."),
         path("users_file", PathRule::File, NewConnections, "Users in the format of PgBouncer's userlist.txt: \"name\" \"password, md5 hash or SCRAM verifier\". A [[user]] of the same name wins. Read again on reload."),
+        list("admin_users", "", NewConnections, "Users who may do everything on the console (the databases \"pgherd\" and \"pgbouncer\"). Nobody else gets in there but stats_users."),
+        list("stats_users", "", NewConnections, "Users who may look at the console: all of SHOW but SHOW FDS."),
         boolean("strict_databases", "false", NewConnections, "Refuse databases that have no [[database]]; otherwise any name is passed to the servers."),
     ],
 };

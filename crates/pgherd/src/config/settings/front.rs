@@ -81,6 +81,10 @@ pub struct Auth {
     pub users_file: Option<PathBuf>,
     /// Refuse databases that have no `[[database]]`.
     pub strict_databases: bool,
+    /// Who may do everything on the console.
+    pub admin_users: Vec<String>,
+    /// Who may look at it.
+    pub stats_users: Vec<String>,
 }
 
 /// `[[user]]`.
