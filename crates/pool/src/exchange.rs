@@ -65,6 +65,14 @@ pub async fn rows(
     Ok(exchange(transport, &out, within, most).await?.rows)
 }
 
+/// Reads the answer to a query that was sent already.
+///
+/// # Errors
+/// [`Failed`].
+pub(crate) async fn answer(transport: &mut Transport, within: Duration) -> Result<Answer, Failed> {
+    tokio::time::timeout(within, read_answer(transport, 0)).await.unwrap_or(Err(Failed::Timeout))
+}
+
 async fn exchange(
     transport: &mut Transport,
     request: &[u8],

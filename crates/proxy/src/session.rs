@@ -263,6 +263,10 @@ impl Session {
             server.baggage.0 = self.machine.detach();
             return pool.release(server);
         }
+        if self.machine.owes_only_probe() && sent_all && heard_all && !cancelled {
+            server.baggage.0 = self.machine.detach();
+            return pool.clean_after_answer(server);
+        }
         if !self.machine.owes_nothing() {
             let identity = server.identity.clone();
             tokio::spawn(async move { crate::cancel::deliver(&identity).await });
