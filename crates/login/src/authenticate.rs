@@ -51,30 +51,52 @@ impl Judge<'_> {
         name: &str,
         peer: &Peer,
     ) -> Result<ClientSecret, Stop> {
-        let user = self.settings.users.lookup(name);
         let (method, trusted) = self.settings.rule(name);
         let secret = if trusted.contains(peer) {
-            match user.as_ref().map(|user| &user.secret) {
-                Some(Secret::Plain(password)) => ClientSecret::Password(password.clone()),
-                Some(Secret::Md5(hash)) => ClientSecret::Md5(hash.clone()),
-                Some(Secret::Scram(_) | Secret::None) | None => ClientSecret::None,
-            }
+            self.stored(name)
         } else {
-            match method {
-                Method::Password => self.password(stream, name, user).await?,
-                Method::Md5 if self.hashes(user.as_deref()) => self.md5(stream, name, user).await?,
-                Method::Md5 | Method::ScramSha256 => self.scram(stream, name, user).await?,
+            let proved = self.prove(stream, name, method).await;
+            if let (Err(Stop::Refused(LoginError::Password(..))), Some(directory)) =
+                (&proved, &self.settings.directory)
+            {
+                directory.doubt(name);
             }
+            proved?
         };
         request(&mut stream.output, AUTH_OK, b"");
         Ok(secret)
+    }
+
+    /// What is stored of a user who shows nothing, as far as it opens servers. Nobody is looked up for it: whoever is let in without a
+    /// question is let in while the servers are away.
+    fn stored(&self, name: &str) -> ClientSecret {
+        match self.settings.users.lookup(name).as_ref().map(|user| &user.secret) {
+            Some(Secret::Plain(password)) => ClientSecret::Password(password.clone()),
+            Some(Secret::Md5(hash)) => ClientSecret::Md5(hash.clone()),
+            Some(Secret::Scram(_) | Secret::None) | None => ClientSecret::None,
+        }
+    }
+
+    /// Lets a client prove that it is the user.
+    async fn prove(&self, stream: &mut Stream, name: &str, method: Method) -> Result<ClientSecret, Stop> {
+        let user = match (self.settings.users.lookup(name), &self.settings.directory) {
+            (None, Some(directory)) => {
+                directory.find(name).await.map_err(|_| LoginError::Lookup(name.into()))?
+            }
+            (user, _) => user,
+        };
+        match method {
+            Method::Password => self.password(stream, name, user).await,
+            Method::Md5 if self.hashes(user.as_deref()) => self.md5(stream, name, user).await,
+            Method::Md5 | Method::ScramSha256 => self.scram(stream, name, user).await,
+        }
     }
 
     /// True when an md5 challenge is the way for this user; strangers go the way of the most.
     fn hashes(&self, user: Option<&User>) -> bool {
         let by_md5 = |secret: &Secret| matches!(secret, Secret::Md5(_) | Secret::Plain(_));
         match user.map(|user| &user.secret) {
-            Some(Secret::None) | None => self.settings.users.mostly(by_md5),
+            Some(Secret::None) | None => self.settings.mostly(by_md5),
             Some(secret) => by_md5(secret),
         }
     }
@@ -96,7 +118,7 @@ impl Judge<'_> {
             Some(Secret::Scram(verifier)) => self.stretch(verifier.clone(), &password).await?,
             Some(Secret::None) | None => {
                 // As much work as for the most.
-                if self.settings.users.mostly(|secret| matches!(secret, Secret::Scram(_))) {
+                if self.settings.mostly(|secret| matches!(secret, Secret::Scram(_))) {
                     self.stretch(Verifier::decoy(self.decoy_key, name), &password).await?;
                 }
                 false

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-/// A refusal, in PostgreSQL's words where it has some. All but the last three are the client's fault, and only those three may go
+/// A refusal, in PostgreSQL's words where it has some. All but the last four are the client's fault, and only those four may go
 /// away by trying again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
@@ -75,6 +75,9 @@ pub enum LoginError {
     /// Wrong password, or no such user: nobody outside can tell which.
     #[error("password authentication failed for user \"{0}\"")]
     Password(Box<str>, Mismatch),
+    /// Who knows the users did not say whether this is one.
+    #[error("could not look up user \"{0}\"")]
+    Lookup(Box<str>),
     /// More strangers at the door than it holds.
     #[error("sorry, too many clients already")]
     Full,
@@ -110,6 +113,7 @@ impl LoginError {
             LoginError::Replication(_) => "22023",
             LoginError::Switch(_) | LoginError::SwitchValue(_) => "42601",
             LoginError::EmptyPassword | LoginError::Password(..) => "28P01",
+            LoginError::Lookup(_) => "57P03",
             LoginError::Full => "53300",
             LoginError::Timeout => "57014",
             LoginError::Internal => "XX000",
@@ -118,12 +122,12 @@ impl LoginError {
 
     /// True when trying again may help.
     pub fn retryable(&self) -> bool {
-        matches!(self, LoginError::Full | LoginError::Timeout | LoginError::Internal)
+        matches!(self, LoginError::Lookup(_) | LoginError::Full | LoginError::Timeout | LoginError::Internal)
     }
 
     /// True when the client is at fault, false when we are.
     pub fn of_client(&self) -> bool {
-        !matches!(self, LoginError::Full | LoginError::Internal)
+        !matches!(self, LoginError::Lookup(_) | LoginError::Full | LoginError::Internal)
     }
 
     /// What only the log may know, as PostgreSQL's `errdetail_log`.
@@ -160,6 +164,7 @@ impl LoginError {
             LoginError::Cleartext => {
                 Some("Connect with sslmode=require or stronger, or let this user log in with SCRAM.")
             }
+            LoginError::Lookup(_) => Some("The servers that know the users did not answer; try again."),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! How the door judges. A value: swapped whole on reload.
 
+use crate::directory::Directory;
 use crate::door::Peer;
 use crate::users::{Secret, Users};
 use pgherd_net::tls::ServerTls;
@@ -74,6 +75,8 @@ pub struct Settings {
     pub rules: HashMap<Box<str>, Rule>,
     /// Who may come.
     pub users: Arc<Users>,
+    /// Where users are looked up who are not among them.
+    pub directory: Option<Arc<Directory>>,
     /// From the first byte to the last message of the login.
     pub login_timeout: Duration,
     /// How many may be logging in at a time.
@@ -85,9 +88,15 @@ impl Settings {
     pub fn rule(&self, user: &str) -> (Method, &Trusted) {
         self.rules.get(user).map_or((self.method, &self.trusted), |rule| (rule.method, &rule.trusted))
     }
-}
 
-impl Settings {
+    /// True when most secrets are of this kind; a stranger is then treated like the most.
+    pub(crate) fn mostly(&self, kind: impl Fn(&Secret) -> bool) -> bool {
+        match &self.directory {
+            Some(directory) => directory.usually(kind),
+            None => self.users.mostly(kind),
+        }
+    }
+
     /// Users whose stored secret cannot be judged by the method that holds for them, in order: they can never log in by a password.
     pub fn locked_out(&self) -> Vec<Box<str>> {
         let unfit = |(name, secret): &(&str, &Secret)| {
@@ -110,6 +119,7 @@ impl Default for Settings {
             cleartext_without_tls: false,
             rules: HashMap::new(),
             users: Arc::default(),
+            directory: None,
             login_timeout: LOGIN_TIMEOUT,
             max_unauthenticated: MAX_UNAUTHENTICATED,
         }

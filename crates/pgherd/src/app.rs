@@ -4,6 +4,7 @@ pub mod control;
 pub mod entrance;
 pub mod explain;
 pub mod faces;
+mod inquiry;
 pub mod keeper;
 pub mod logging;
 pub mod plan;
@@ -133,7 +134,8 @@ fn build(
     .map_err(|error| StartError::Io("state_dir".into(), error))?;
     let workers = workers::start(settings.server.workers, &registry)
         .map_err(|error| StartError::Io("worker threads".into(), error))?;
-    let hints = controller.clone();
+    let door = Arc::new(Door::new(keeper.door(&cell)?)?);
+    let (hints, entry) = (controller.clone(), door.clone());
     let common = Common::new(
         workers.iter().map(|worker| worker.runtime.clone()).collect(),
         cell.clone(),
@@ -147,13 +149,17 @@ fn build(
                 },
             );
         }),
-    );
+    )
+    .with_denied(Box::new(move |user| {
+        if let Some(directory) = &entry.settings().directory {
+            directory.doubt(user);
+        }
+    }));
     let pools = Pools::new(keeper.clone(), common, keeper::max_servers(&settings));
     let random = Box::new(|bytes: &mut [u8]| {
         assert!(pgherd_login::random::fill(bytes), "the system has no random numbers");
     });
     let shared = Shared::new(cell, pools, keeper.clone(), random);
-    let door = Arc::new(Door::new(keeper.door()?)?);
     let house = House {
         started,
         settings: RwLock::new(settings),

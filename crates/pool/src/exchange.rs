@@ -1,7 +1,7 @@
 //! A short exchange of our own with a server nobody else uses: send simple queries, read to ReadyForQuery.
 
 use crate::server::Server;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use pgherd_net::transport::Transport;
 use pgherd_wire::backend::{Fields, Status, parameter_status, tag};
 use pgherd_wire::frame::{HEADER_LEN, header};
@@ -62,6 +62,37 @@ pub async fn rows(
 ) -> Result<Vec<Row>, Failed> {
     let mut out = BytesMut::new();
     pgherd_wire::write::query(&mut out, sql);
+    Ok(exchange(transport, &out, within, most).await?.rows)
+}
+
+/// Runs `sql`, one statement with one parameter of any type, by the extended protocol, and keeps its rows: at most so many bytes of
+/// them. The parameter is text and never part of the statement.
+///
+/// # Errors
+/// [`Failed`]; [`Failed::Protocol`] also when there are more, or when either text holds a zero byte.
+pub async fn bound(
+    transport: &mut Transport,
+    sql: &[u8],
+    parameter: &[u8],
+    within: Duration,
+    most: usize,
+) -> Result<Vec<Row>, Failed> {
+    use pgherd_wire::write;
+    if sql.contains(&0) || parameter.contains(&0) {
+        return Err(Failed::Protocol);
+    }
+    let mut out = BytesMut::new();
+    // No parameter type is given: the server finds it.
+    write::parse(&mut out, b"", &[sql, b"\0\0\0"].concat());
+    write::frame(&mut out, b'B', |out| {
+        // Portal and statement without a name; one parameter, all in text, and so are the results.
+        out.put_slice(b"\0\0\0\0\0\x01");
+        out.put_u32(u32::try_from(parameter.len()).unwrap_or(u32::MAX));
+        out.put_slice(parameter);
+        out.put_slice(b"\0\0");
+    });
+    write::frame(&mut out, b'E', |out| out.put_slice(b"\0\0\0\0\0"));
+    write::sync(&mut out);
     Ok(exchange(transport, &out, within, most).await?.rows)
 }
 

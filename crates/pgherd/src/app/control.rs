@@ -231,7 +231,7 @@ async fn reload_now(house: &Arc<House>, entrance: &Entrance) -> Result<(), crate
     }
     // TLS files are read again even when no setting changed: a renewed certificate has the same name.
     let keeper = Arc::new(Keeper::new(new.clone())?);
-    let door = keeper.door()?;
+    let door = keeper.door(&house.shared.cell)?;
     if let Some(what) = door.users.changes(&house.door.settings().users) {
         tracing::info!(users = what, "users changed");
     }

@@ -313,8 +313,10 @@ fn admit(
         let arrival = Box::pin(house.door.admit(transport, peer)).await;
         match arrival {
             Arrival::Client(admitted) => {
-                house.keeper.read().remember(&admitted.user, &admitted.secret);
                 let shared = house.shared.clone();
+                if house.keeper.read().remember(&admitted.user, &admitted.secret) {
+                    shared.pools.renew(&admitted.user);
+                }
                 drop((house, cancels));
                 pgherd_proxy::serve::serve(shared, own, listener, admitted).await;
             }

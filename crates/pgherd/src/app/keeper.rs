@@ -1,10 +1,12 @@
 //! From settings to what the other crates ask for: terms for clients, shapes of pools, the door's rules.
 
 use crate::app::StartError;
+use crate::app::inquiry::Inquiry;
 use crate::config::settings::Settings;
 use crate::config::words::{AuthMethod, ClientTls, Consistency, ListenerRouting, PoolMode, ReadPreference};
 use crate::config::words::{SplitInTransactions, TlsVersion};
 use parking_lot::Mutex;
+use pgherd_login::directory::{Directory, Freshness};
 use pgherd_login::secret::ClientSecret;
 use pgherd_login::settings::{Method, Rule, TlsPolicy, Trusted};
 use pgherd_login::users::{Secret, Users};
@@ -18,6 +20,7 @@ use pgherd_pool::sslmode::Ssl;
 use pgherd_proxy::terms::{Mode, Refused, Steward, Terms, Timeouts, Visits};
 use pgherd_route::choose::Policy;
 use pgherd_route::intent::{Preference, Routing};
+use pgherd_topology::cell::Cell;
 use pgherd_topology::node::Node;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -79,11 +82,11 @@ impl Keeper {
         Ok(Keeper { settings, tls, passwords, ssl, remembered: Mutex::default() })
     }
 
-    /// The door's rules.
+    /// The door's rules. Users who are not in the settings are looked up on the nodes of `cell`.
     ///
     /// # Errors
     /// A users file that cannot be read.
-    pub fn door(&self) -> Result<pgherd_login::settings::Settings, StartError> {
+    pub fn door(&self, cell: &Arc<Cell>) -> Result<pgherd_login::settings::Settings, StartError> {
         let settings = &self.settings;
         let mut users = match &settings.auth.users_file {
             Some(path) => Users::read(path)?,
@@ -92,7 +95,7 @@ impl Keeper {
         for user in &settings.users {
             if let Some(password) = &user.password {
                 users.insert(&user.name, Secret::parse(password.expose()));
-            } else if users.lookup(&user.name).is_none() {
+            } else if users.lookup(&user.name).is_none() && settings.auth.inquiry.is_none() {
                 users.insert(&user.name, Secret::None);
             }
         }
@@ -101,6 +104,12 @@ impl Keeper {
             (Some(tls), ClientTls::Prefer) => TlsPolicy::Prefer(tls.clone()),
             (Some(tls), ClientTls::Require) => TlsPolicy::Require(tls.clone()),
         };
+        let directory = settings.auth.inquiry.as_ref().map(|wanted| {
+            let (found, unknown, within) =
+                (wanted.query_cache, wanted.query_unknown_cache, wanted.query_timeout);
+            let source = Box::new(Inquiry::new(wanted, &self.ssl, cell));
+            Arc::new(Directory::new(source, Freshness { found, unknown, within }))
+        });
         let Rule { method, trusted } = rule(settings.auth.method);
         let own =
             |user: &crate::config::settings::front::User| Some((user.name.as_str().into(), rule(user.auth?)));
@@ -111,12 +120,13 @@ impl Keeper {
             cleartext_without_tls: false,
             rules: settings.users.iter().filter_map(own).collect(),
             users: Arc::new(users),
+            directory,
             login_timeout: settings.listen.login_timeout,
             max_unauthenticated: settings.listen.max_unauthenticated_connections as usize,
         })
     }
 
-    /// Keeps what a client has shown, for server connections of the same user. True when it is another secret than before.
+    /// Keeps what a client has shown, for server connections of the same user. True when it is not what they were opened with.
     pub fn remember(&self, user: &Arc<str>, secret: &ClientSecret) -> bool {
         let credentials = match secret {
             ClientSecret::None => return false,
@@ -136,7 +146,8 @@ impl Keeper {
         if remembered.len() >= MAX_REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(user.clone(), (secret.clone(), credentials)).is_some()
+        remembered.insert(user.clone(), (secret.clone(), credentials));
+        !self.passwords.contains_key(&**user)
     }
 
     /// What was remembered goes over to the keeper of new settings.

@@ -23,6 +23,8 @@ unix_socket_dir = "/"
 [[listener]]
 name = "reports"
 address = "127.0.0.1:5003"
+[auth]
+query = "SELECT $1, NULL"
 [[user]]
 name = "u"
 password = "p"
@@ -120,7 +122,11 @@ fn drawn(settings: Settings) -> String {
             ],
             [terms("any", "d", "stranger"), terms("reports", "other", "other")],
             (keeper.max_to_node(&node), keeper.max_clients(), max_servers(&settings), keeper.visits()),
-            (keeper.policy(), keeper.door().expect("no files are named"), plan::controller(&settings)),
+            (
+                keeper.policy(),
+                keeper.door(&Arc::default()).expect("no files are named"),
+                plan::controller(&settings)
+            ),
             (entrance::places(&settings).expect("addresses"), entrance::keepalive(&settings.listen)),
         )
     )

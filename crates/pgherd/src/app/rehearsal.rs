@@ -15,7 +15,7 @@ const MAX_NAMED: usize = 5;
 /// Reads the files and forgets them. Faults of them, the first that forbids a start at the latest.
 pub fn faults(settings: &Arc<Settings>) -> Vec<Fault> {
     let rehearsed = Keeper::new(settings.clone()).and_then(|keeper| {
-        let door = keeper.door()?;
+        let door = keeper.door(&Arc::default())?;
         plan::Encryption::default().read(settings)?;
         Ok(door)
     });

@@ -3,7 +3,7 @@
 use crate::config::secret::Secret;
 use crate::config::secrets;
 use crate::config::settings::control::{Api, Failover, Health, Metrics, Notify, Web};
-use crate::config::settings::front::{Auth, Database, HostPort, Listen, Listener, User};
+use crate::config::settings::front::{Auth, Database, HostPort, Inquiry, Listen, Listener, User};
 use crate::config::settings::node::{Node, Tags};
 use crate::config::settings::pool::{Pool, Routing};
 use crate::config::settings::{Cluster, Server, Settings};
@@ -37,7 +37,7 @@ pub fn settings(values: Values) -> Settings {
         server: server(values.single("server")),
         listen: listen(values.single("listen")),
         listeners: listeners(values),
-        auth: auth(values.single("auth")),
+        auth: auth(values.single("auth"), &cluster),
         databases: values.each("database").map(database).collect(),
         nodes: values.each("node").map(|instance| node(instance, values, &cluster)).collect(),
         pool: pool(values.single("pool")),
@@ -121,11 +121,30 @@ fn listeners(values: &Values) -> Vec<Listener> {
     all
 }
 
-fn auth(i: &Instance) -> Auth {
+fn auth(i: &Instance, cluster: &Cluster) -> Auth {
     Auth {
         method: word!(i, "method", AuthMethod),
         users_file: i.want("users_file"),
+        inquiry: i.find("query").map(|query| inquiry(i, query, cluster)),
         strict_databases: i.want("strict_databases"),
+    }
+}
+
+fn inquiry(i: &Instance, query: String, cluster: &Cluster) -> Inquiry {
+    let user: Option<String> = i.find("query_user");
+    let password: Option<Secret> = i.find("query_password");
+    Inquiry {
+        query,
+        // The cluster's password belongs to the cluster's user.
+        query_password: match &user {
+            Some(user) if *user != cluster.user => password,
+            _ => password.or_else(|| cluster.password.clone()),
+        },
+        query_user: user.unwrap_or_else(|| cluster.user.clone()),
+        query_database: i.find("query_database").unwrap_or_else(|| cluster.database.clone()),
+        query_cache: i.want("query_cache"),
+        query_unknown_cache: i.want("query_unknown_cache"),
+        query_timeout: i.want("query_timeout"),
     }
 }
 
@@ -159,8 +178,9 @@ fn user(i: &Instance) -> User {
 
 /// The cluster's account as the only user, when nobody else is named anywhere.
 fn own_user(values: &Values, cluster: &Cluster) -> Vec<User> {
-    let file: Option<std::path::PathBuf> = values.single("auth").want("users_file");
-    if file.is_some() || cluster.user.is_empty() {
+    let auth = values.single("auth");
+    let file: Option<std::path::PathBuf> = auth.want("users_file");
+    if file.is_some() || auth.get("query").is_some() || cluster.user.is_empty() {
         return Vec::new();
     }
     vec![User {

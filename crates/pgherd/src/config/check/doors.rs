@@ -3,7 +3,7 @@
 use super::about;
 use crate::config::fault::{Code, Fault, Report};
 use crate::config::secret::Secret;
-use crate::config::secrets::{is_md5, is_verifier};
+use crate::config::secrets::is_md5;
 use crate::config::settings::front::HostPort;
 use crate::config::values::{Instance, Values};
 use std::net::IpAddr;
@@ -100,14 +100,16 @@ pub(super) fn tls(values: &Values, report: &mut Report) {
 pub(super) fn users(values: &Values, report: &mut Report) {
     let auth = values.single("auth");
     let method = auth.find::<&'static str>("method").unwrap_or_default();
-    let in_file = auth.find::<Option<PathBuf>>("users_file").flatten().is_some();
+    // Somewhere else than in the settings.
+    let elsewhere =
+        auth.find::<Option<PathBuf>>("users_file").flatten().is_some() || auth.get("query").is_some();
     let mut trusted = method == "trust";
     for user in values.each("user") {
         let method = user.find::<&'static str>("auth").unwrap_or(method);
         trusted |= method == "trust";
-        user_password(user, method, in_file, report);
+        user_password(user, method, elsewhere, report);
     }
-    if values.each("user").next().is_none() && !in_file {
+    if values.each("user").next().is_none() && !elsewhere {
         own_account(values, method, report);
     }
     let open: Vec<_> = listening(values)
@@ -124,11 +126,11 @@ pub(super) fn users(values: &Values, report: &mut Report) {
     }
 }
 
-fn user_password(user: &Instance, method: &str, in_file: bool, report: &mut Report) {
+fn user_password(user: &Instance, method: &str, elsewhere: bool, report: &mut Report) {
     let asked = method != "trust";
     let Some(password) = user.find::<Secret>("password") else {
         let given = ["password_file", "password_env"].iter().any(|key| user.said(key));
-        if asked && !in_file && !given {
+        if asked && !elsewhere && !given {
             let text = format!("{} has no password: it cannot log in by \"{method}\"", user.title());
             report.faults.push(
                 about(user, "password", Code::Doubtful, text)
@@ -144,7 +146,6 @@ fn user_password(user: &Instance, method: &str, in_file: bool, report: &mut Repo
     let text = password.expose();
     let unfit = match method {
         "scram-sha-256" if is_md5(text) => Some("an md5 hash"),
-        "md5" if is_verifier(text) => Some("a SCRAM verifier"),
         _ => None,
     };
     if let Some(what) = unfit {
@@ -153,10 +154,34 @@ fn user_password(user: &Instance, method: &str, in_file: bool, report: &mut Repo
     }
     let servers =
         ["server_password", "server_password_file", "server_password_env"].iter().any(|key| user.said(key));
-    if (is_md5(text) || is_verifier(text)) && !servers {
-        let text = format!("{} has no password for servers: a hash opens no connection", user.title());
+    // A verifier is as good as a password: the servers that hold it are given the proof the client gave.
+    if is_md5(text) && !servers {
+        let text =
+            format!("{} has no password for servers: a hash opens only those that ask for md5", user.title());
         let fault = about(user, key, Code::Doubtful, text);
         report.faults.push(fault.help("give server_password, or let the servers trust pgherd"));
+    }
+}
+
+/// The statement that finds users, and what comes with it.
+pub(super) fn query(values: &Values, report: &mut Report) {
+    let auth = values.single("auth");
+    let Some(query) = auth.find::<String>("query") else {
+        let keys =
+            ["query_user", "query_password", "query_password_file", "query_password_env", "query_database"];
+        if let Some(key) = keys.into_iter().find(|key| auth.said(key)) {
+            let text = format!("{key} without `query`: nobody is looked up");
+            report.faults.push(about(auth, key, Code::Doubtful, text));
+        }
+        return;
+    };
+    if !query.contains("$1") {
+        let text = "query does not ask for a name: it has no $1";
+        report.faults.push(about(auth, "query", Code::Doubtful, text));
+    }
+    if auth.get("query_user").is_none() && values.single("cluster").get("user").is_none() {
+        let text = "query has nobody to run as: give query_user, or cluster.user";
+        report.faults.push(about(auth, "query", Code::Doubtful, text));
     }
 }
 
@@ -164,7 +189,7 @@ fn user_password(user: &Instance, method: &str, in_file: bool, report: &mut Repo
 fn own_account(values: &Values, method: &str, report: &mut Report) {
     let cluster = values.single("cluster");
     if cluster.get("user").is_none() {
-        let text = "no user: neither [[user]] nor auth.users_file nor cluster.user is given";
+        let text = "no user: neither [[user]] nor auth.users_file nor auth.query nor cluster.user is given";
         let fault = Fault::new(Code::Missing, cluster.place.clone(), text);
         report
             .faults

@@ -77,8 +77,29 @@ pub struct Auth {
     pub method: AuthMethod,
     /// PgBouncer's `userlist.txt`, read by the door.
     pub users_file: Option<PathBuf>,
+    /// Where users are looked up who are named nowhere.
+    pub inquiry: Option<Inquiry>,
     /// Refuse databases that have no `[[database]]`.
     pub strict_databases: bool,
+}
+
+/// The keys of `[auth]` that begin with `query`: how users are looked up on the servers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inquiry {
+    /// One statement; `$1` is the name.
+    pub query: String,
+    /// Account it runs as.
+    pub query_user: String,
+    /// That account's password.
+    pub query_password: Option<Secret>,
+    /// Database it runs in.
+    pub query_database: String,
+    /// How long a user that was found is remembered.
+    pub query_cache: Duration,
+    /// How long it is remembered that there is no such user.
+    pub query_unknown_cache: Duration,
+    /// Limit for one question.
+    pub query_timeout: Duration,
 }
 
 /// `[[user]]`.
