@@ -75,6 +75,15 @@ pub enum LoginError {
     /// Wrong password, or no such user: nobody outside can tell which.
     #[error("password authentication failed for user \"{0}\"")]
     Password(Box<str>, Mismatch),
+    /// No certificate, where one is asked for.
+    #[error("connection requires a valid client certificate")]
+    CertificateRequired,
+    /// Another's certificate; what is wrong is for the log.
+    #[error("certificate authentication failed for user \"{0}\"")]
+    Certificate(Box<str>, Box<str>),
+    /// Another user of the operating system; which is for the log.
+    #[error("peer authentication failed for user \"{0}\"")]
+    Peer(Box<str>, Box<str>),
     /// Who knows the users did not say whether this is one.
     #[error("could not look up user \"{0}\"")]
     Lookup(Box<str>),
@@ -109,6 +118,9 @@ impl LoginError {
             | LoginError::TlsRequired
             | LoginError::Cleartext
             | LoginError::BindingNegotiation
+            | LoginError::CertificateRequired
+            | LoginError::Certificate(..)
+            | LoginError::Peer(..)
             | LoginError::Binding => "28000",
             LoginError::Replication(_) => "22023",
             LoginError::Switch(_) | LoginError::SwitchValue(_) => "42601",
@@ -131,7 +143,7 @@ impl LoginError {
     }
 
     /// What only the log may know, as PostgreSQL's `errdetail_log`.
-    pub(crate) fn detail_log(&self) -> Option<&'static str> {
+    pub(crate) fn detail_log(&self) -> Option<&str> {
         match self {
             LoginError::Password(_, Mismatch::NoUser) => Some("there is no such user"),
             LoginError::Password(_, Mismatch::NoSecret) => Some("the user has no password"),
@@ -139,6 +151,10 @@ impl LoginError {
                 Some("the user's secret is an md5 hash, which scram-sha-256 cannot check")
             }
             LoginError::Password(_, Mismatch::Wrong) => Some("the password does not match"),
+            LoginError::Password(_, Mismatch::Certificate) => {
+                Some("the password is right, but the certificate is another's")
+            }
+            LoginError::Certificate(_, why) | LoginError::Peer(_, why) => Some(why),
             _ => None,
         }
     }
@@ -206,6 +222,8 @@ pub enum Mismatch {
     Md5Hash,
     /// Another password.
     Wrong,
+    /// A certificate that may not be this user.
+    Certificate,
 }
 
 /// How a login ends early.

@@ -2,6 +2,7 @@
 
 use crate::directory::Directory;
 use crate::door::Peer;
+use crate::ident::Map;
 use crate::users::{Secret, Users};
 use pgherd_net::tls::ServerTls;
 use std::collections::HashMap;
@@ -49,6 +50,22 @@ pub enum Method {
     /// By SCRAM; users with an md5 hash cannot.
     #[default]
     ScramSha256,
+    /// By its certificate alone.
+    Cert,
+    /// By the user of the operating system on a Unix socket; by SCRAM from anywhere else.
+    Peer,
+}
+
+/// What a client that comes by TCP must show besides (PostgreSQL documentation, "The pg_hba.conf File", `clientcert`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCert {
+    /// Nothing.
+    #[default]
+    Off,
+    /// A valid certificate.
+    VerifyCa,
+    /// A valid certificate that may be this user.
+    VerifyFull,
 }
 
 /// How one user proves who it is, in place of what holds for all.
@@ -58,6 +75,17 @@ pub struct Rule {
     pub method: Method,
     /// Where it need not.
     pub trusted: Trusted,
+    /// What it must show besides.
+    pub clientcert: ClientCert,
+}
+
+/// Who may be whom under another name; without a map only the name itself counts.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Common names of certificates.
+    pub cert: Option<Arc<Map>>,
+    /// Users of the operating system.
+    pub peer: Option<Arc<Map>>,
 }
 
 /// Everything the door goes by.
@@ -69,6 +97,10 @@ pub struct Settings {
     pub method: Method,
     /// Who need not prove it.
     pub trusted: Trusted,
+    /// What clients must show besides.
+    pub clientcert: ClientCert,
+    /// Who may be whom.
+    pub names: Names,
     /// Cleartext passwords are taken without TLS too. They never are by default.
     pub cleartext_without_tls: bool,
     /// Users for whom other rules hold.
@@ -84,9 +116,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Method and trusted places for this user.
-    pub fn rule(&self, user: &str) -> (Method, &Trusted) {
-        self.rules.get(user).map_or((self.method, &self.trusted), |rule| (rule.method, &rule.trusted))
+    /// Method, trusted places and certificate for this user.
+    pub fn rule(&self, user: &str) -> (Method, &Trusted, ClientCert) {
+        let own = self.rules.get(user).map(|rule| (rule.method, &rule.trusted, rule.clientcert));
+        own.unwrap_or((self.method, &self.trusted, self.clientcert))
     }
 
     /// True when most secrets are of this kind; a stranger is then treated like the most.
@@ -100,7 +133,7 @@ impl Settings {
     /// Users whose stored secret cannot be judged by the method that holds for them, in order: they can never log in by a password.
     pub fn locked_out(&self) -> Vec<Box<str>> {
         let unfit = |(name, secret): &(&str, &Secret)| {
-            let (method, trusted) = self.rule(name);
+            let (method, trusted, _) = self.rule(name);
             matches!((secret, method), (Secret::Md5(_), Method::ScramSha256))
                 && *trusted == Trusted::default()
         };
@@ -116,6 +149,8 @@ impl Default for Settings {
             tls: TlsPolicy::default(),
             method: Method::default(),
             trusted: Trusted::default(),
+            clientcert: ClientCert::default(),
+            names: Names::default(),
             cleartext_without_tls: false,
             rules: HashMap::new(),
             users: Arc::default(),
@@ -161,6 +196,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// True when every address of its kind lies in it.
+    pub fn is_everywhere(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// True when the address lies in the network. An IPv4 address that arrives as IPv6 (`::ffff:a.b.c.d`) is IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let bits = |address: IpAddr| match address {
@@ -235,7 +275,7 @@ mod tests {
         for (name, secret) in [("a", "plain"), ("c", &*hash), ("b", &*hash), ("d", &*hash)] {
             users.insert(name, Secret::parse(secret));
         }
-        let own = Rule { method: Method::Md5, trusted: Trusted::default() };
+        let own = Rule { method: Method::Md5, ..Rule::default() };
         let rules = HashMap::from([("d".into(), own)]);
         let settings = Settings { users: Arc::new(users), rules, ..Settings::default() };
         assert_eq!(settings.locked_out(), ["b".into(), "c".into()]);

@@ -95,6 +95,9 @@ pub enum StartError {
     /// The users file.
     #[error(transparent)]
     Users(#[from] pgherd_login::users::UsersError),
+    /// The user name maps.
+    #[error(transparent)]
+    Ident(#[from] pgherd_login::ident::IdentError),
     /// The door.
     #[error(transparent)]
     Login(#[from] pgherd_login::error::LoginError),
@@ -104,9 +107,11 @@ impl StartError {
     /// The exit code: files that settings name are part of the settings.
     pub fn exit(&self) -> u8 {
         match self {
-            StartError::Tls(_) | StartError::NodeTls(..) | StartError::Users(_) | StartError::Faults(_) => {
-                exit::CONFIG
-            }
+            StartError::Tls(_)
+            | StartError::NodeTls(..)
+            | StartError::Users(_)
+            | StartError::Ident(_)
+            | StartError::Faults(_) => exit::CONFIG,
             StartError::Io(..) | StartError::Login(_) => 1,
         }
     }

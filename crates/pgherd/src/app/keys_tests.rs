@@ -24,6 +24,7 @@ unix_socket_dir = "/"
 name = "reports"
 address = "127.0.0.1:5003"
 [auth]
+method = "trust"
 query = "SELECT $1, NULL"
 [[user]]
 name = "u"
@@ -47,6 +48,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("listen.key", "needs certificates: the door's tests"),
     ("listen.client_ca", "needs certificates: the door's tests"),
     ("listen.tls_min_version", "needs certificates: the door's tests"),
+    ("auth.clientcert", "needs certificates: the door's tests"),
+    ("user.clientcert", "needs certificates: the door's tests"),
     ("node.ssl_root_cert", "needs certificates: the tests of connecting"),
     ("node.ssl_cert", "needs certificates: the tests of connecting"),
     ("node.ssl_key", "needs certificates: the tests of connecting"),
@@ -69,6 +72,7 @@ const OTHERS: &[&str] = &[
     "127.0.0.1:5999",
     "/dev",
     "/dev/null",
+    "10.0.0.0/8",
     "other",
 ];
 

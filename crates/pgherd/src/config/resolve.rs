@@ -125,6 +125,11 @@ fn auth(i: &Instance, cluster: &Cluster) -> Auth {
     Auth {
         method: word!(i, "method", AuthMethod),
         users_file: i.want("users_file"),
+        clientcert: word!(i, "clientcert", ClientCert),
+        trusted_networks: i.want("trusted_networks"),
+        ident_file: i.want("ident_file"),
+        cert_map: i.find("cert_map"),
+        peer_map: i.find("peer_map"),
         inquiry: i.find("query").map(|query| inquiry(i, query, cluster)),
         strict_databases: i.want("strict_databases"),
     }
@@ -165,6 +170,7 @@ fn user(i: &Instance) -> User {
     User {
         name: i.want("name"),
         auth: word_if!(i, "auth", AuthMethod),
+        clientcert: word_if!(i, "clientcert", ClientCert),
         server_user: i.find("server_user"),
         server_password: i.find("server_password").or_else(|| password.as_ref().filter(clear).cloned()),
         password,
@@ -187,6 +193,7 @@ fn own_user(values: &Values, cluster: &Cluster) -> Vec<User> {
         name: cluster.user.clone(),
         password: cluster.password.clone(),
         auth: None,
+        clientcert: None,
         server_user: None,
         server_password: cluster.password.clone(),
         pool_mode: None,

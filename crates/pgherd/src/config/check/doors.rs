@@ -6,6 +6,7 @@ use crate::config::secret::Secret;
 use crate::config::secrets::is_md5;
 use crate::config::settings::front::HostPort;
 use crate::config::values::{Instance, Values};
+use pgherd_login::settings::Network;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -112,22 +113,89 @@ pub(super) fn users(values: &Values, report: &mut Report) {
     if values.each("user").next().is_none() && !elsewhere {
         own_account(values, method, report);
     }
-    let open: Vec<_> = listening(values)
+    trust(values, trusted, report);
+    certificates(values, report);
+    own_doors(values, report);
+}
+
+/// Where nothing is asked: only on this machine and in networks that are named.
+fn trust(values: &Values, trusted: bool, report: &mut Report) {
+    let auth = values.single("auth");
+    let networks = auth.find::<Vec<String>>("trusted_networks").unwrap_or_default();
+    for text in &networks {
+        match text.parse::<Network>() {
+            Err(error) => {
+                report.faults.push(about(auth, "trusted_networks", Code::NotAValue, error.to_string()));
+            }
+            Ok(network) if trusted && network.is_everywhere() => {
+                let text = format!("\"trust\" lets everybody in from {network}, that is from everywhere");
+                let fault = about(auth, "trusted_networks", Code::OpenDoor, text);
+                report
+                    .faults
+                    .push(fault.help("name the networks of your applications, or ask for a password"));
+            }
+            Ok(_) => {}
+        }
+    }
+    if !networks.is_empty() && !trusted {
+        let text = "trusted_networks without method \"trust\": they change nothing";
+        report.faults.push(about(auth, "trusted_networks", Code::Doubtful, text));
+    }
+    let open = listening(values)
         .into_iter()
-        .filter(|(i, _, a)| matches!(i.section.name, "listen" | "listener") && !loopback(&a.host))
-        .collect();
-    if let (true, Some((_, _, address))) = (trusted, open.first()) {
+        .find(|(i, _, a)| matches!(i.section.name, "listen" | "listener") && !loopback(&a.host));
+    if let (true, Some((_, _, address))) = (trusted, open) {
         let blamed = values.each("user").find(|user| user.find::<&'static str>("auth") == Some("trust"));
         let (instance, key) = blamed.map_or((auth, "method"), |user| (user, "auth"));
-        let text = format!("\"trust\" lets everybody in who can reach {address}");
-        report.faults.push(
-            about(instance, key, Code::OpenDoor, text).help("listen on 127.0.0.1, or ask for a password"),
+        let whence = if networks.is_empty() { "this machine".to_string() } else { networks.join(", ") };
+        let text = format!(
+            "\"trust\" lets everybody in from {whence}; who reaches {address} from elsewhere is asked by \"scram-sha-256\""
         );
+        let fault = about(instance, key, Code::OpenDoor, text);
+        report.faults.push(fault.help("listen on 127.0.0.1, or ask for a password"));
+    }
+}
+
+/// Certificates that are asked for where none can be shown.
+fn certificates(values: &Values, report: &mut Report) {
+    let given = values.single("listen").find::<Option<PathBuf>>("client_ca").flatten().is_some();
+    let asking = [("auth", "method"), ("auth", "clientcert"), ("user", "auth"), ("user", "clientcert")];
+    for (section, key) in asking {
+        for instance in values.each(section) {
+            let word = instance.find::<&'static str>(key).unwrap_or("off");
+            if !given && matches!(word, "cert" | "verify-ca" | "verify-full") {
+                let text = format!("{key} = \"{word}\" needs listen.client_ca: what issued the certificates");
+                report.faults.push(about(instance, key, Code::Missing, text));
+            }
+        }
+    }
+}
+
+/// What is asked on Unix sockets when there is none, and maps of no file.
+fn own_doors(values: &Values, report: &mut Report) {
+    let (auth, listen) = (values.single("auth"), values.single("listen"));
+    if listen.find::<Option<PathBuf>>("unix_socket_dir").flatten().is_none() {
+        for (section, key) in [("auth", "method"), ("user", "auth")] {
+            for instance in values.each(section) {
+                if instance.find::<&'static str>(key) == Some("peer") {
+                    let text = format!(
+                        "{key} = \"peer\" is for Unix sockets, and there is no listen.unix_socket_dir"
+                    );
+                    report.faults.push(about(instance, key, Code::Doubtful, text));
+                }
+            }
+        }
+    }
+    if auth.find::<Option<PathBuf>>("ident_file").flatten().is_none() {
+        for key in ["cert_map", "peer_map"].into_iter().filter(|key| auth.get(key).is_some()) {
+            let text = format!("{key} without ident_file: nobody may be anybody by it");
+            report.faults.push(about(auth, key, Code::Doubtful, text));
+        }
     }
 }
 
 fn user_password(user: &Instance, method: &str, elsewhere: bool, report: &mut Report) {
-    let asked = method != "trust";
+    let asked = !matches!(method, "trust" | "cert" | "peer");
     let Some(password) = user.find::<Secret>("password") else {
         let given = ["password_file", "password_env"].iter().any(|key| user.said(key));
         if asked && !elsewhere && !given {
@@ -145,7 +213,7 @@ fn user_password(user: &Instance, method: &str, elsewhere: bool, report: &mut Re
         .unwrap_or("password");
     let text = password.expose();
     let unfit = match method {
-        "scram-sha-256" if is_md5(text) => Some("an md5 hash"),
+        "scram-sha-256" | "peer" if is_md5(text) => Some("an md5 hash"),
         _ => None,
     };
     if let Some(what) = unfit {
@@ -167,9 +235,8 @@ fn user_password(user: &Instance, method: &str, elsewhere: bool, report: &mut Re
 pub(super) fn query(values: &Values, report: &mut Report) {
     let auth = values.single("auth");
     let Some(query) = auth.find::<String>("query") else {
-        let keys =
-            ["query_user", "query_password", "query_password_file", "query_password_env", "query_database"];
-        if let Some(key) = keys.into_iter().find(|key| auth.said(key)) {
+        let keys = ["query_user", "query_password", "query_database"];
+        if let Some(key) = keys.into_iter().find(|key| auth.get(key).is_some()) {
             let text = format!("{key} without `query`: nobody is looked up");
             report.faults.push(about(auth, key, Code::Doubtful, text));
         }
@@ -197,7 +264,7 @@ fn own_account(values: &Values, method: &str, report: &mut Report) {
         return;
     }
     let given = ["password", "password_file", "password_env"].iter().any(|key| cluster.said(key));
-    if method != "trust" && !given {
+    if !matches!(method, "trust" | "cert" | "peer") && !given {
         let text =
             format!("cluster.user is the only user and has no password: nobody can log in by \"{method}\"");
         report.faults.push(about(cluster, "user", Code::Doubtful, text));

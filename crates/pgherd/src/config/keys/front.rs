@@ -2,10 +2,12 @@
 
 use crate::config::key::Reload::{AtOnce, Drain, NewConnections, Restart};
 use crate::config::key::{
-    DAY, Key, MS, PathRule, Section, address, boolean, duration, int, mode, path, secret, secs, text, word,
+    DAY, Key, MS, PathRule, Section, address, boolean, duration, int, list, mode, path, secret, secs, text,
+    word,
 };
 use crate::config::words::{
-    AuthMethod, ClientTls, ListenerRouting, LogFormat, LogLevel, PoolMode, ReadPreference, TlsVersion,
+    AuthMethod, ClientCert, ClientTls, ListenerRouting, LogFormat, LogLevel, PoolMode, ReadPreference,
+    TlsVersion,
 };
 
 /// `[cluster]`.
@@ -89,7 +91,12 @@ pub(super) const AUTH: Section = Section {
     repeated: None,
     doc: "How clients prove who they are.",
     keys: &[
-        word("method", AuthMethod::WORDS, "scram-sha-256", NewConnections, "Method for clients whose [[user]] does not say otherwise. \"trust\" asks for nothing: only on loopback or a Unix socket."),
+        word("method", AuthMethod::WORDS, "scram-sha-256", NewConnections, "Method for clients whose [[user]] does not say otherwise. \"trust\" asks for nothing on a Unix socket, on loopback and from trusted_networks; \"peer\" asks the kernel on a Unix socket; from anywhere else both are \"scram-sha-256\". \"cert\" takes a certificate issued by listen.client_ca instead of a password."),
+        word("clientcert", ClientCert::WORDS, "off", NewConnections, "Certificate a client that comes by TCP must show besides: \"verify-ca\" one issued by listen.client_ca, \"verify-full\" one whose common name is the user or is mapped to it. As in pg_hba.conf."),
+        list("trusted_networks", "", NewConnections, "Networks (10.0.0.0/8, 192.0.2.7) from which \"trust\" asks for nothing, beside Unix sockets and loopback."),
+        path("ident_file", PathRule::File, NewConnections, "User name maps in the format of PostgreSQL's pg_ident.conf, without regular expressions. Read again on reload."),
+        text("cert_map", "", NewConnections, "Map of ident_file that says which users the common name of a certificate may be.").unset("only the user of that name", "certificates"),
+        text("peer_map", "", NewConnections, "Map of ident_file that says which users a user of the operating system may be.").unset("only the user of that name", "staff"),
         path("users_file", PathRule::File, NewConnections, "Users in the format of PgBouncer's userlist.txt: \"name\" \"password, md5 hash or SCRAM verifier\". A [[user]] of the same name wins. Read again on reload."),
         text("query", "", NewConnections, "A statement that finds a user who is in no [[user]] and no users_file: $1 is the name, the answer one row of name and secret (a SCRAM verifier, an md5 hash, a password), or none. Runs on the primary, on a standby while there is none. PgBouncer's auth_query.")
             .unset("nobody is looked up", "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname = $1 AND rolcanlogin"),
@@ -119,6 +126,7 @@ pub(super) const USER: Section = Section {
         path("password_file", PathRule::File, NewConnections, "File that holds it; one trailing newline is dropped. Read again on reload."),
         text("password_env", "", NewConnections, "Environment variable that holds it.").unset("none", "APP_PASSWORD"),
         word("auth", AuthMethod::WORDS, "", NewConnections, "Method for this user.").unset("as auth.method", "scram-sha-256"),
+        word("clientcert", ClientCert::WORDS, "", NewConnections, "Certificate this user must show besides.").unset("as auth.clientcert", "off"),
         text("server_user", "", NewConnections, "Name pgherd logs in to servers with on behalf of this user.").unset("the same name", "app_owner"),
         secret("server_password", NewConnections, "Password pgherd logs in to servers with. Needed when `password` is an md5 hash and the servers ask for SCRAM."),
         path("server_password_file", PathRule::File, NewConnections, "File that holds the password for servers."),
