@@ -2,7 +2,7 @@
 
 use pgherd_lab::front::{Front, FrontOptions, Ports};
 use pgherd_lab::lab::Lab;
-use pgherd_lab::options::{Auth, Options};
+use pgherd_lab::options::{Auth, Options, Tls};
 use pgherd_tests::stand::executable;
 use std::time::Duration;
 
@@ -36,7 +36,19 @@ pub(crate) struct House {
 impl House {
     /// Builds everything; `settings` are for `pgherd.toml`, made when the cluster's directory is known.
     pub(crate) async fn build(settings: impl FnOnce(&Lab) -> Vec<(&'static str, String)>) -> House {
+        // With TLS on the way to the servers, so that proofs are bound to it.
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let directory = std::env::temp_dir().join(format!(
+            "pgherd-auth-tls-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (certificate, key) = (directory.join("crt"), directory.join("key"));
+        std::fs::write(&certificate, issued.cert.pem()).unwrap();
+        std::fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
         let options = Options {
+            tls: Some(Tls { certificate, key }),
             prefix: "pgherd-auth".to_owned(),
             replicas: 1,
             // The servers take what is stored, hash or verifier.
@@ -44,6 +56,7 @@ impl House {
             ..Options::default()
         };
         let lab = Lab::start(options).await.unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
         lab.primary().sql("postgres", SETUP).await.unwrap();
         let settings = settings(&lab).into_iter().map(|(section, line)| (section.to_owned(), line)).collect();
         let options = FrontOptions {

@@ -23,6 +23,9 @@ async fn users_are_looked_up_and_followed() {
     for user in ["carol", "hashed", "carol"] {
         assert_eq!(house.psql(user, "one", WHO).await.as_deref(), Ok(user));
     }
+    let bound =
+        "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'carol' AND ssl";
+    assert_eq!(house.sql(bound).await.trim(), "1", "by TLS");
     refusals(&house).await;
     a_changed_password_is_followed(&house).await;
     a_server_that_refuses_is_heard(&house).await;

@@ -242,6 +242,7 @@ fn node(i: &Instance, values: &Values, cluster: &Cluster) -> Node {
         max_lag_seconds: i.find("max_lag_seconds").unwrap_or_else(|| health.want("max_lag_threshold")),
         max_lag_bytes: i.find("max_lag_bytes").unwrap_or_else(|| health.want("max_lag_bytes")),
         ssl: word!(i, "ssl", SslMode),
+        channel_binding: word!(i, "channel_binding", ChannelBinding),
         ssl_root_cert: i.want("ssl_root_cert"),
         ssl_cert: i.want("ssl_cert"),
         ssl_key: i.want("ssl_key"),

@@ -92,6 +92,17 @@ words! {
     }
 }
 words! {
+    /// Whether the login to a server is bound to TLS: libpq's `channel_binding`.
+    ChannelBinding {
+        /// Never.
+        Disable = "disable",
+        /// When the server offers it.
+        Prefer = "prefer",
+        /// Or there is no login.
+        Require = "require",
+    }
+}
+words! {
     /// Lowest TLS version spoken with clients.
     TlsVersion {
         /// TLS 1.2.

@@ -90,6 +90,11 @@ pub(super) fn tls(values: &Values, report: &mut Report) {
         report.faults.push(about(listen, "client_ca", Code::Doubtful, text));
     }
     for node in values.each("node") {
+        let word = |key| node.find::<&'static str>(key).unwrap_or_default();
+        if word("channel_binding") == "require" && word("ssl") == "disable" {
+            let text = "channel_binding = \"require\" needs TLS, and ssl is \"disable\"";
+            report.faults.push(about(node, "channel_binding", Code::Contradiction, text));
+        }
         if given(node, "ssl_cert") != given(node, "ssl_key") {
             let there = if given(node, "ssl_cert") { "ssl_cert" } else { "ssl_key" };
             report.faults.push(about(node, there, Code::Contradiction, "ssl_cert and ssl_key go together"));
