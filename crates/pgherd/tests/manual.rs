@@ -17,8 +17,14 @@ fn read(name: &str) -> String {
 
 /// Every page for people: Markdown that is not a result of a program.
 fn pages() -> Vec<String> {
-    let pages =
-        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "bench/RESULTS.md", "tests/drivers/README.md"];
+    let pages = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "bench/RESULTS.md",
+        "docs/authentication.md",
+        "tests/drivers/README.md",
+    ];
     pages.iter().map(ToString::to_string).collect()
 }
 

@@ -183,6 +183,46 @@ pub async fn check<B>(server: &mut Server<B>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// What a server answers to a question with a parameter, as bytes.
+    fn told(answer: &[u8]) -> (Result<Vec<Row>, Failed>, Vec<u8>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let (near, mut far) = tokio::io::duplex(1 << 16);
+            far.write_all(answer).await.expect("room");
+            far.shutdown().await.expect("open");
+            let mut transport = Transport::pipe(near);
+            let rows = bound(&mut transport, b"SELECT $1", b"x'y", Duration::from_secs(5), 100).await;
+            drop(transport);
+            let mut asked = Vec::new();
+            far.read_to_end(&mut asked).await.expect("open");
+            (rows, asked)
+        })
+    }
+
+    #[test]
+    fn a_parameter_goes_beside_the_statement() {
+        let (rows, asked) =
+            told(b"1\0\0\0\x042\0\0\0\x04D\0\0\0\x0b\0\x01\0\0\0\x01aC\0\0\0\x08S 1\0Z\0\0\0\x05I");
+        assert_eq!(rows.expect("an answer"), [vec![Some("a".into())]]);
+        let expected = b"P\0\0\0\x11\0SELECT $1\0\0\0B\0\0\0\x13\0\0\0\0\0\x01\0\0\0\x03x'y\0\0E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04";
+        assert_eq!(asked, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn a_server_that_talks_nonsense_is_left(
+            noise in proptest::collection::vec(any::<u8>(), 0..200),
+            row in proptest::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let _ = told(&noise);
+            let mut framed = BytesMut::new();
+            pgherd_wire::write::frame(&mut framed, b'D', |out| out.put_slice(&row));
+            framed.put_slice(b"Z\0\0\0\x05I");
+            let _ = told(&framed);
+        }
+    }
 
     #[test]
     fn reads_rows_and_nothing_else() {

@@ -16,7 +16,7 @@ use pgherd_topology::node::{Ineligible, Node, NodeId, Role};
 use pgherd_topology::snapshot::Snapshot;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
@@ -39,7 +39,14 @@ struct Inner {
     ssl: HashMap<String, Ssl>,
     cell: Arc<Cell>,
     places: Semaphore,
-    kept: Mutex<Vec<Kept>>,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    kept: Vec<Kept>,
+    /// Somebody closes what is not used for long.
+    watched: bool,
 }
 
 /// A connection nobody uses at the moment.
@@ -62,7 +69,7 @@ impl Inquiry {
             ssl: ssl.clone(),
             cell: cell.clone(),
             places: Semaphore::new(AT_ONCE),
-            kept: Mutex::default(),
+            shelf: Mutex::default(),
         }))
     }
 }
@@ -126,7 +133,7 @@ impl Inner {
 
     /// A kept connection to this node that lives and was not fenced since.
     fn take(&self, node: &Node) -> Option<Kept> {
-        let mut kept = self.kept.lock();
+        let kept = &mut self.shelf.lock().kept;
         kept.retain(|kept| kept.node == node.id && kept.epoch >= node.valid_since);
         std::iter::from_fn(|| kept.pop()).find(|kept| !kept.transport.is_stirred())
     }
@@ -134,19 +141,19 @@ impl Inner {
     /// Keeps a connection for the next question, for a while.
     fn keep(self: &Arc<Self>, mut used: Kept) {
         used.since = Instant::now();
-        self.kept.lock().push(used);
-        let inner = Arc::downgrade(self);
-        tokio::spawn(async move {
-            tokio::time::sleep(IDLE).await;
-            let Some(inner) = inner.upgrade() else { return };
-            let old: Vec<Kept> = {
-                let mut kept = inner.kept.lock();
-                kept.extract_if(.., |kept| kept.since.elapsed() >= IDLE).collect()
-            };
-            for mut kept in old {
-                let _ = kept.transport.write_all(&pgherd_wire::write::TERMINATE).await;
-            }
-        });
+        let mut shelf = self.shelf.lock();
+        shelf.kept.push(used);
+        if !std::mem::replace(&mut shelf.watched, true) {
+            tokio::spawn(watch(Arc::downgrade(self)));
+        }
+    }
+
+    /// Takes what was not used for long; `None` when nothing is left to watch.
+    fn aged(&self) -> Option<Vec<Kept>> {
+        let mut shelf = self.shelf.lock();
+        shelf.watched = !shelf.kept.is_empty();
+        let aged = shelf.kept.extract_if(.., |kept| kept.since.elapsed() >= IDLE).collect();
+        shelf.watched.then_some(aged)
     }
 
     fn target(&self, node: &Node) -> Target {
@@ -159,6 +166,17 @@ impl Inner {
             connect_timeout: self.wanted.query_timeout,
             keepalive: Keepalive::default(),
             dialer: None,
+        }
+    }
+}
+
+/// Closes connections nobody has used for a while, until there are none.
+async fn watch(inner: Weak<Inner>) {
+    loop {
+        tokio::time::sleep(IDLE / 2).await;
+        let Some(aged) = inner.upgrade().and_then(|inner| inner.aged()) else { return };
+        for mut kept in aged {
+            let _ = kept.transport.write_all(&pgherd_wire::write::TERMINATE).await;
         }
     }
 }
