@@ -100,8 +100,9 @@ impl Directory {
             return Ok(user);
         }
         let _asking = slot.gate.acquire().await.map_err(|_| NotAnswered("the gate is closed".into()))?;
-        // Whoever stood in line finds what the one before was told.
-        if let Some(user) = self.fresh(&slot) {
+        // Whoever stood in line finds what the one before was told, even when nothing is remembered for longer than that.
+        let told = slot.state.lock().known.clone().filter(|known| known.at > began);
+        if let Some(user) = told.map(|known| known.user).or_else(|| self.fresh(&slot)) {
             return Ok(user);
         }
         if slot.state.lock().failed.is_some_and(|failed| failed > began) {

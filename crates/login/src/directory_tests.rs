@@ -32,7 +32,11 @@ impl Book {
     }
 
     fn directory(&self) -> Arc<Directory> {
-        let (found, unknown) = (Duration::from_secs(60), Duration::from_secs(10));
+        self.remembering(60, 10)
+    }
+
+    fn remembering(&self, found: u64, unknown: u64) -> Arc<Directory> {
+        let (found, unknown) = (Duration::from_secs(found), Duration::from_secs(unknown));
         let freshness = Freshness { found, unknown, within: Duration::from_secs(5) };
         Arc::new(Directory::new(Box::new(self.clone()), freshness))
     }
@@ -75,6 +79,18 @@ async fn one_asks_for_all() {
     let first = tokio::time::timeout(Duration::from_millis(500), directory.find("alice"));
     let (first, second) = tokio::join!(first, directory.find("alice"));
     assert!(first.is_err() && second.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_together_is_told_together_even_when_nothing_is_remembered() {
+    let book = Book { slow: Duration::from_secs(1), ..Book::default() };
+    book.knows("alice", "one");
+    let directory = book.remembering(0, 0);
+    let (a, b, c) = tokio::join!(directory.find("alice"), directory.find("alice"), directory.find("alice"));
+    assert!(a.unwrap().is_some() && b.unwrap().is_some() && c.unwrap().is_some());
+    assert_eq!(book.asked(), 1);
+    directory.find("alice").await.unwrap();
+    assert_eq!(book.asked(), 2);
 }
 
 #[tokio::test(start_paused = true)]
