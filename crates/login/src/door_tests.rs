@@ -8,8 +8,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+#[path = "door_badge_tests.rs"]
+mod badge;
 #[path = "door_tls_tests.rs"]
 mod encrypted;
+#[path = "door_lookup_tests.rs"]
+mod lookup;
 
 const SSL: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
 const GSS: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x30";

@@ -53,6 +53,22 @@ impl Transport {
         !matches!(self, Transport::Plain(_))
     }
 
+    /// The certificate a client came with, in DER; it was verified in the handshake.
+    pub fn client_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Transport::Accepted(tls) => Some(tls.get_ref().1.peer_certificates()?.first()?),
+            Transport::Plain(_) | Transport::Dialed(_) => None,
+        }
+    }
+
+    /// The certificate a server came with, in DER.
+    pub fn server_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Transport::Dialed(tls) => Some(tls.get_ref().1.peer_certificates()?.first()?),
+            Transport::Plain(_) | Transport::Accepted(_) => None,
+        }
+    }
+
     /// Asks the kernel whether the other side said something or closed, whatever the event loop has seen so far. A system call; an in-memory pipe has nothing to ask.
     pub fn is_stirred(&self) -> bool {
         use rustix::net::{RecvFlags, recv};

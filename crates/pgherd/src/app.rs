@@ -5,6 +5,7 @@ pub mod control;
 pub mod entrance;
 pub mod explain;
 pub mod faces;
+mod inquiry;
 pub mod keeper;
 pub mod logging;
 pub mod orders;
@@ -103,6 +104,9 @@ pub enum StartError {
     /// The users file.
     #[error(transparent)]
     Users(#[from] pgherd_login::users::UsersError),
+    /// The user name maps.
+    #[error(transparent)]
+    Ident(#[from] pgherd_login::ident::IdentError),
     /// The door.
     #[error(transparent)]
     Login(#[from] pgherd_login::error::LoginError),
@@ -112,9 +116,11 @@ impl StartError {
     /// The exit code: files that settings name are part of the settings.
     pub fn exit(&self) -> u8 {
         match self {
-            StartError::Tls(_) | StartError::NodeTls(..) | StartError::Users(_) | StartError::Faults(_) => {
-                exit::CONFIG
-            }
+            StartError::Tls(_)
+            | StartError::NodeTls(..)
+            | StartError::Users(_)
+            | StartError::Ident(_)
+            | StartError::Faults(_) => exit::CONFIG,
             StartError::Io(..) | StartError::Login(_) => 1,
         }
     }
@@ -142,7 +148,8 @@ fn build(
     .map_err(|error| StartError::Io("state_dir".into(), error))?;
     let workers = workers::start(settings.server.workers, &registry)
         .map_err(|error| StartError::Io("worker threads".into(), error))?;
-    let hints = controller.clone();
+    let door = Arc::new(Door::new(keeper.door(&cell)?)?);
+    let (hints, entry) = (controller.clone(), door.clone());
     let mut common = Common::new(
         workers.iter().map(|worker| worker.runtime.clone()).collect(),
         cell.clone(),
@@ -156,7 +163,12 @@ fn build(
                 },
             );
         }),
-    );
+    )
+    .with_denied(Box::new(move |user| {
+        if let Some(directory) = &entry.settings().directory {
+            directory.doubt(user);
+        }
+    }));
     // One time for both wings: the age of what a replica has is reckoned from moments of the controller.
     common.clock = CoarseClock::since(controller.born());
     let pools = Pools::new(keeper.clone(), common, keeper::max_servers(&settings));
@@ -166,7 +178,6 @@ fn build(
         assert!(pgherd_login::random::fill(bytes), "the system has no random numbers");
     });
     let shared = Shared::new(cell, pools, keeper.clone(), random);
-    let door = Arc::new(Door::new(keeper.door()?)?);
     let house = House {
         started,
         settings: RwLock::new(settings),

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::time::Instant;
 
+/// SQLSTATE of a refused password (PostgreSQL documentation, "PostgreSQL Error Codes").
+const INVALID_PASSWORD: &str = "28P01";
+
 impl<B: Baggage> Pool<B> {
     /// Decides whether one more connection is made now, and counts it if so.
     pub(crate) fn may_connect(&self, inner: &mut Inner<B>, now: Instant, reserve: bool) -> Option<Permit> {
@@ -146,6 +149,9 @@ impl<B: Baggage> Pool<B> {
         };
         for waiter in refused {
             waiter.refuse(NoServer::Connect(error.clone()));
+        }
+        if error.sqlstate() == INVALID_PASSWORD {
+            self.common.denied(&self.key.user);
         }
         if error.fault() == Fault::Node {
             (self.common.hint)(self.key.node, Hint::Refused);

@@ -78,7 +78,12 @@ pub struct Common {
     pub last: AtomicU64,
     /// Tells the control plane.
     pub hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>,
+    /// Tells who keeps the secrets that a server refused this user's.
+    denied: Option<Denied>,
 }
+
+/// Is told of users whose secret a server refused.
+pub type Denied = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Common {
     /// Things to share for pools whose connections live on these runtimes, one per home.
@@ -96,6 +101,20 @@ impl Common {
             gauges,
             last: AtomicU64::new(0),
             hint,
+            denied: None,
+        }
+    }
+
+    /// The same, with somebody to be told of refused secrets.
+    #[must_use]
+    pub fn with_denied(self, denied: Denied) -> Common {
+        Common { denied: Some(denied), ..self }
+    }
+
+    /// A server refused this user's secret.
+    pub(crate) fn denied(&self, user: &str) {
+        if let Some(denied) = &self.denied {
+            denied(user);
         }
     }
 }

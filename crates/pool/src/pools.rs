@@ -99,9 +99,18 @@ impl<B: Baggage> Pools<B> {
         self.reshape(&snapshot);
     }
 
+    /// What this user's connections are opened with has changed: those to come are opened with the new; those there are stay.
+    pub fn renew(&self, user: &str) {
+        self.redraw_of(&self.common.cell.load_full(), |pool| *pool.key.user == *user);
+    }
+
     fn reshape(&self, snapshot: &Snapshot) {
+        self.redraw_of(snapshot, |_| true);
+    }
+
+    fn redraw_of(&self, snapshot: &Snapshot, which: impl Fn(&Pool<B>) -> bool) {
         let blueprint = self.blueprint.read().clone();
-        for pool in self.all() {
+        for pool in self.all().into_iter().filter(|pool| which(pool)) {
             if let Some(node) = snapshot.node(pool.key.node) {
                 pool.set_shape(blueprint.shape(node, &pool.key.database, &pool.key.user));
             }

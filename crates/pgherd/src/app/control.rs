@@ -305,7 +305,7 @@ async fn put_in_force(house: &Arc<House>, entrance: &Entrance, loaded: Loaded) -
     }
     // TLS files are read again even when no setting changed: a renewed certificate has the same name.
     let keeper = Arc::new(Keeper::new(new.clone())?);
-    let door = keeper.door()?;
+    let door = keeper.door(&house.shared.cell)?;
     if let Some(what) = door.users.changes(&house.door.settings().users) {
         tracing::info!(users = what, "users changed");
     }

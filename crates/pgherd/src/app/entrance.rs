@@ -316,8 +316,10 @@ fn admit(
                 crate::app::console::enter(house, listener, admitted).await;
             }
             Arrival::Client(admitted) => {
-                house.keeper.read().remember(&admitted.user, &admitted.secret);
                 let shared = house.shared.clone();
+                if house.keeper.read().remember(&admitted.user, &admitted.secret) {
+                    shared.pools.renew(&admitted.user);
+                }
                 drop((house, cancels));
                 pgherd_proxy::serve::serve(shared, own, listener, admitted).await;
             }

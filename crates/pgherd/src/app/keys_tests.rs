@@ -23,6 +23,9 @@ unix_socket_dir = "/"
 [[listener]]
 name = "reports"
 address = "127.0.0.1:5003"
+[auth]
+method = "trust"
+query = "SELECT $1, NULL"
 [[user]]
 name = "u"
 password = "p"
@@ -45,6 +48,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("listen.key", "needs certificates: the door's tests"),
     ("listen.client_ca", "needs certificates: the door's tests"),
     ("listen.tls_min_version", "needs certificates: the door's tests"),
+    ("auth.clientcert", "needs certificates: the door's tests"),
+    ("user.clientcert", "needs certificates: the door's tests"),
     ("node.ssl_root_cert", "needs certificates: the tests of connecting"),
     ("node.ssl_cert", "needs certificates: the tests of connecting"),
     ("node.ssl_key", "needs certificates: the tests of connecting"),
@@ -68,6 +73,7 @@ const OTHERS: &[&str] = &[
     "127.0.0.1:5999",
     "/dev",
     "/dev/null",
+    "10.0.0.0/8",
     "other",
 ];
 
@@ -128,7 +134,11 @@ fn drawn(settings: Settings) -> String {
                 keeper.visits(),
                 keeper.standing("other")
             ),
-            (keeper.policy(), keeper.door().expect("no files are named"), plan::controller(&settings)),
+            (
+                keeper.policy(),
+                keeper.door(&Arc::default()).expect("no files are named"),
+                plan::controller(&settings)
+            ),
             (entrance::places(&settings).expect("addresses"), entrance::keepalive(&settings.listen)),
         )
     )
