@@ -155,13 +155,11 @@ fn build(
         cell.clone(),
         gauges,
         Box::new(move |node, hint| {
-            hints.hint(
-                node,
-                match hint {
-                    Hint::Refused => pgherd_failover::event::Hint::Refused,
-                    Hint::Lost => pgherd_failover::event::Hint::Reset,
-                },
-            );
+            let seen = match hint {
+                Hint::Refused => pgherd_failover::event::Hint::Refused,
+                Hint::Lost => pgherd_failover::event::Hint::Reset,
+            };
+            hints.hint(node, seen);
         }),
     )
     .with_denied(Box::new(move |user| {
