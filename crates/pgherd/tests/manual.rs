@@ -25,6 +25,7 @@ fn pages() -> Vec<String> {
         "CHANGELOG.md",
         "bench/RESULTS.md",
         "docs/console.md",
+        "docs/pooling.md",
         "docs/authentication.md",
         "tests/drivers/README.md",
     ];
