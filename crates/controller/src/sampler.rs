@@ -34,8 +34,13 @@ const QUESTION: &str = "
 WITH here AS MATERIALIZED (SELECT pg_is_in_recovery() AS standby)
 SELECT standby,
   CASE WHEN standby THEN pg_last_wal_replay_lsn()::text ELSE pg_current_wal_flush_lsn()::text END,
-  CASE WHEN NOT standby THEN substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END
+  CASE WHEN NOT standby THEN substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END,
+  CASE WHEN NOT standby THEN pg_current_wal_insert_lsn()::text END
 FROM here";
+
+/// Bytes of a page of the log, and of its header: what is inserted next is behind the header, which alone is never flushed.
+const PAGE: u64 = 8192;
+const PAGE_HEADER: u64 = 24;
 
 /// A running sampler; dropping it ends the task, closes its connection and voids what it found.
 pub(crate) struct Sampler {
@@ -150,5 +155,27 @@ fn read(row: &Row) -> Option<Position> {
         Some(prefix) => u32::from_str_radix(&prefix, 16).ok()?,
         None => 0,
     };
-    Some(Position { primary: !standby, timeline: Timeline(timeline), lsn })
+    let inserted: Option<String> = row.try_get(3).ok()?;
+    let inserted = match inserted {
+        Some(text) => before_header(text.parse().ok()?).max(lsn),
+        None => lsn,
+    };
+    Some(Position { primary: !standby, timeline: Timeline(timeline), lsn, inserted })
+}
+
+/// The end of the last record, when nothing stands behind the header of the page after it.
+fn before_header(at: Lsn) -> Lsn {
+    if at.0 % PAGE == PAGE_HEADER { Lsn(at.0 - PAGE_HEADER) } else { at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_alone_is_no_record() {
+        assert_eq!(before_header(Lsn(3 * PAGE + 24)), Lsn(3 * PAGE));
+        assert_eq!(before_header(Lsn(3 * PAGE + 48)), Lsn(3 * PAGE + 48));
+        assert_eq!(before_header(Lsn(3 * PAGE)), Lsn(3 * PAGE));
+    }
 }

@@ -76,7 +76,8 @@ impl Session {
 
     /// The server is free and nothing of the client's is on its way to it.
     fn is_done(&mut self, held: &Held) -> bool {
-        if held.replica && self.terms.routing == Routing::Any && self.machine.pin().is_some() {
+        let keeps = self.machine.pin().is_some() && !self.machine.wants_probe();
+        if held.replica && self.terms.routing == Routing::Any && keeps {
             // No session must stay on a node that was chosen for one unit.
             self.machine.shed_pin();
         }
@@ -86,6 +87,8 @@ impl Session {
 
     /// What the session has left in its server is not known: the server is asked, and the client need not wait for the answer.
     fn ask_server(&mut self, cx: &mut Context<'_>, held: &mut Held) -> Result<(), Fate> {
+        // Before the client hears of it.
+        self.note_definitions();
         let worker = &self.worker;
         let desk = self.desk.get_or_insert_with(|| worker.desks.take());
         self.machine.ask_server(&mut Port(desk.up.plan()));

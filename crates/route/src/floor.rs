@@ -229,29 +229,32 @@ impl Proof {
     }
 }
 
-/// Looks a mark up, and remembers what was found. With `want` a look is asked for when there is none.
-fn resolve(mark: &mut Mark, snapshot: &Snapshot, gauges: &Gauges, want: bool) -> Requirement {
+/// Looks a mark up, and remembers what was found. `write`: it is of something that was written, which may have been acknowledged before it was flushed; a look is
+/// asked for when there is none.
+fn resolve(mark: &mut Mark, snapshot: &Snapshot, gauges: &Gauges, write: bool) -> Requirement {
     renew(mark, snapshot, gauges);
     match *mark {
         Mark::None => Requirement::Nothing,
         Mark::Known(_, lsn) => Requirement::Reached(lsn),
         Mark::Moment(node, moment) => {
             let gauge = gauges.of(node);
-            let found = match snapshot.primary == Some(node) {
-                true => gauge.flushed_after(moment, snapshot.timeline),
-                false => gauge.replayed_after(moment),
+            let last_word = |lsn| (lsn, true);
+            let found = match (snapshot.primary == Some(node), write) {
+                (true, true) => gauge.written_after(moment, snapshot.timeline),
+                (true, false) => gauge.flushed_after(moment, snapshot.timeline).map(last_word),
+                (false, _) => gauge.replayed_after(moment).map(last_word),
             };
+            if write && !matches!(found, Some((_, true))) {
+                gauge.want();
+            }
             match found {
-                Some(lsn) => {
-                    *mark = Mark::Known(snapshot.timeline, lsn);
+                Some((lsn, last)) => {
+                    if last {
+                        *mark = Mark::Known(snapshot.timeline, lsn);
+                    }
                     Requirement::Reached(lsn)
                 }
-                None => {
-                    if want {
-                        gauge.want();
-                    }
-                    Requirement::Unresolved
-                }
+                None => Requirement::Unresolved,
             }
         }
     }

@@ -45,7 +45,7 @@ fn look(gauge: &Gauge, primary: bool, lsn: u64) {
     gauge.finish(
         number,
         Duration::ZERO,
-        Position { primary, timeline: Timeline(u32::from(primary)), lsn: Lsn(lsn) },
+        Position { primary, timeline: Timeline(u32::from(primary)), lsn: Lsn(lsn), inserted: Lsn(lsn) },
     );
 }
 
@@ -125,7 +125,7 @@ fn nothing_waits_for_what_was_lost_with_a_primary() {
     let new = cluster(2, 1);
     assert_eq!(floors.need(None, true, &new, &gauges).writes, Requirement::Unresolved);
     let number = gauges.of(NodeId(1)).begin();
-    let position = Position { primary: true, timeline: Timeline(2), lsn: Lsn(900) };
+    let position = Position { primary: true, timeline: Timeline(2), lsn: Lsn(900), inserted: Lsn(900) };
     gauges.of(NodeId(1)).finish(number, Duration::ZERO, position);
     assert_eq!(floors.need(None, true, &new, &gauges).writes, Requirement::Reached(Lsn(900)));
 }
@@ -247,7 +247,8 @@ impl World {
                 if let Some((number, life)) = standby.look.take_if(|(_, life)| *life == standby.life) {
                     debug_assert_eq!(life, standby.looks_in);
                     let (primary, lsn) = (node == 0, Lsn(standby.at));
-                    let position = Position { primary, timeline: Timeline(u32::from(primary)), lsn };
+                    let position =
+                        Position { primary, timeline: Timeline(u32::from(primary)), lsn, inserted: lsn };
                     self.gauges.of(NodeId(node)).finish(number, Duration::ZERO, position);
                 }
             }

@@ -46,6 +46,10 @@ impl Step {
             let found = effects(text).filter(|found| found.pin.is_none() && found.vacates.is_none());
             found.is_some_and(|found| matches!(found.list.as_slices(), ([Effect::Scoped], [])))
         };
+        let shows = text.trim_ascii_start().get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"show "));
+        if shows && !savepoint {
+            return Step::Reads;
+        }
         let is_set = text.trim_ascii_start().get(..3).is_some_and(|word| word.eq_ignore_ascii_case(b"set"));
         if text.len() <= MAX_REPEATED && (savepoint || is_set && scoped()) {
             return Step::Scoped(text.into());
@@ -204,6 +208,7 @@ mod tests {
         ] {
             assert_eq!(Step::of_command(text.as_bytes(), false), Step::Anchors, "{text}");
         }
+        assert_eq!(Step::of_command(b"show timezone", false), Step::Reads);
         assert_eq!(Step::of_command(&[b's'; MAX_REPEATED + 1], true), Step::Anchors);
     }
 

@@ -6,6 +6,9 @@ use crate::pending::{Fate, Kind, Owed};
 use crate::step::Sink;
 use pgherd_wire::backend::Status;
 
+/// Takes back all that a session can have set.
+const ANEW: &[u8] = b"SET SESSION AUTHORIZATION DEFAULT;RESET ROLE;RESET ALL;";
+
 impl Machine {
     /// A request of the client is about to go: before it go the session's settings, when the server has others, and a BEGIN that waited. Inside a block the
     /// server has others only after a RESET, which took it to its own default. With `forget` others' values of sequences are forgotten, see `sequences`.
@@ -26,9 +29,8 @@ impl Machine {
         };
         if server.applied.digest() != wanted.digest() || server.foreign {
             let sql = match server.foreign {
-                true => {
-                    [b"RESET ALL;", &*Settings::default().acting_as(&server.applied).delta(&wanted)].concat()
-                }
+                // Whose rights were taken is shown by no view, either.
+                true => [ANEW, &*Settings::default().delta(&wanted)].concat(),
                 false => server.applied.delta(&wanted),
             };
             (server.vague, server.foreign) = (server.vague && !server.foreign, false);

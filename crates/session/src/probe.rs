@@ -3,7 +3,7 @@
 
 use crate::asked::Asked;
 use crate::machine::Machine;
-use crate::params::{Settings, Value};
+use crate::params::{ROLE, Settings, Value};
 use crate::pending::{Fate, Kind, Owed};
 use crate::pin::Pin;
 use crate::step::Sink;
@@ -64,7 +64,8 @@ EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_statements WHERE from_sql), \
 EXISTS (SELECT 1 FROM pg_catalog.pg_listening_channels())";
 
 /// Settings that this session has changed, whoever did it.
-const SETTINGS: &str = ";SELECT name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'::pg_catalog.text";
+const SETTINGS: &str = ";SELECT name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'::pg_catalog.text \
+UNION ALL SELECT 'role', pg_catalog.current_setting('role')";
 
 impl Pin {
     /// A server can be asked whether this is still so.
@@ -223,7 +224,9 @@ impl Machine {
             }
             // As it was given, where that is the same.
             let given = self.settings.get(&name).filter(|given| given.says(value)).cloned();
-            all = all.with(&name, Some(given.unwrap_or_else(|| Value::Text(value.clone()))));
+            let value = given.unwrap_or_else(|| Value::Text(value.clone()));
+            let nobody = name == ROLE && value.says(b"none");
+            all = all.with(&name, (!nobody).then_some(value));
         }
         server.applied = match self.read_only {
             true => crate::prelude::read_only(&all),

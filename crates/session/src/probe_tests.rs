@@ -108,8 +108,12 @@ fn unseen_code_is_asked_about() {
     let mut stage = Stage::new(Probing::Auto);
     stage.run("set a.b to '1'", b"SET");
     stage.run("call p()", b"CALL");
-    stage.probe(NOTHING, &[["a.b", "1"], ["c.d", "2"]]);
+    stage.probe(NOTHING, &[["a.b", "1"], ["c.d", "2"], ["role", "bob"]]);
     assert!(stage.machine.is_free());
+    assert_eq!(stage.machine.settings().get(b"role"), Some(&Value::Text(b"bob"[..].into())));
+    stage.run("call p()", b"CALL");
+    stage.probe(NOTHING, &[["a.b", "1"], ["c.d", "2"], ["role", "none"]]);
+    assert_eq!(stage.machine.settings().get(b"role"), None);
     let settings = stage.machine.settings();
     assert_eq!(settings.get(b"a.b"), Some(&Value::Sql(b"'1'"[..].into())));
     assert_eq!(settings.get(b"c.d"), Some(&Value::Text(b"2"[..].into())));
@@ -163,7 +167,7 @@ fn names_that_no_view_shows_are_asked_for() {
     let mut bytes = BytesMut::new();
     write::query(&mut bytes, b"select 1");
     other.machine.client(&bytes, &mut other.up, &mut other.down).unwrap();
-    assert!(memchr::memmem::find(&other.up.sent, b"RESET ALL;").is_some());
+    assert!(memchr::memmem::find(&other.up.sent, b"RESET ROLE;RESET ALL;").is_some());
 }
 
 #[test]

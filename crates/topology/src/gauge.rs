@@ -29,7 +29,12 @@ pub struct Position {
     pub timeline: Timeline,
     /// `pg_current_wal_flush_lsn()` or `pg_last_wal_replay_lsn()`.
     pub lsn: Lsn,
+    /// Of a primary: `pg_current_wal_insert_lsn()`, taken after the other: commits that were acknowledged before they were flushed are in front of it.
+    pub inserted: Lsn,
 }
+
+/// Longest time a commit may be acknowledged and not flushed: three times PostgreSQL's default `wal_writer_delay` (documentation, chapter 30.4), and a margin.
+pub const UNFLUSHED: Duration = Duration::from_millis(700);
 
 /// A finished look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +127,27 @@ impl Gauge {
     /// A position of the primary on this timeline that covers everything acknowledged up to `moment`: the smallest that is known.
     pub fn flushed_after(&self, moment: Moment, timeline: Timeline) -> Option<Lsn> {
         self.after(moment, |position| position.primary && position.timeline == timeline)
+    }
+
+    /// The same for whatever may have been acknowledged before it was flushed, and whether this is the last word: while what was inserted is not flushed no standby
+    /// can have it, and a position that is flushed so much later that all of it is flushed may come first.
+    pub fn written_after(&self, moment: Moment, timeline: Timeline) -> Option<(Lsn, bool)> {
+        let samples = self.samples();
+        let at = samples.partition_point(|sample| sample.number <= moment.0);
+        let mut fitting = samples
+            .range(at..)
+            .filter(|sample| sample.position.primary && sample.position.timeline == timeline);
+        let first = fitting.next()?;
+        let inserted = first.position.inserted;
+        if first.position.lsn >= inserted {
+            return Some((inserted, true));
+        }
+        for later in fitting {
+            if later.position.lsn >= inserted || later.at >= first.at + UNFLUSHED {
+                return Some((inserted.min(later.position.lsn), true));
+            }
+        }
+        Some((inserted, false))
     }
 
     /// A replayed position that covers everything a reader of this standby saw up to `moment`: the smallest that is known.
@@ -223,11 +249,44 @@ mod tests {
     use super::*;
 
     fn flushed(lsn: u64) -> Position {
-        Position { primary: true, timeline: Timeline(1), lsn: Lsn(lsn) }
+        Position { primary: true, timeline: Timeline(1), lsn: Lsn(lsn), inserted: Lsn(lsn) }
     }
 
     fn replayed(lsn: u64) -> Position {
-        Position { primary: false, timeline: Timeline(0), lsn: Lsn(lsn) }
+        Position { primary: false, timeline: Timeline(0), lsn: Lsn(lsn), inserted: Lsn(lsn) }
+    }
+
+    #[test]
+    fn what_was_acknowledged_before_it_was_flushed_is_covered_too() {
+        let gauge = Gauge::default();
+        let moment = gauge.now();
+        let look = |at: u64, lsn: u64, inserted: u64| {
+            let number = gauge.begin();
+            gauge.finish(
+                number,
+                Duration::from_millis(at),
+                Position { inserted: Lsn(inserted), ..flushed(lsn) },
+            );
+        };
+        let written = || gauge.written_after(moment, Timeline(1)).map(|(lsn, last)| (lsn.0, last));
+        assert_eq!(written(), None);
+        look(0, 10, 30);
+        assert_eq!(written(), Some((30, false)));
+        look(100, 20, 40);
+        assert_eq!(written(), Some((30, false)));
+        // What an open transaction inserted may lie there unflushed for long; what was acknowledged does not.
+        look(700, 25, 50);
+        assert_eq!(written(), Some((25, true)));
+        let moment = gauge.now();
+        look(800, 60, 60);
+        assert_eq!(gauge.written_after(moment, Timeline(1)), Some((Lsn(60), true)));
+        let other = Gauge::default();
+        let moment = other.now();
+        for (lsn, inserted) in [(10, 30), (30, 50)] {
+            let number = other.begin();
+            other.finish(number, Duration::ZERO, Position { inserted: Lsn(inserted), ..flushed(lsn) });
+        }
+        assert_eq!(other.written_after(moment, Timeline(1)), Some((Lsn(30), true)));
     }
 
     #[test]

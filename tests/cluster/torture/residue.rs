@@ -83,6 +83,19 @@ fn what_unseen_code_sets_is_carried() {
     run(&mut raw, "RESET ROLE");
     assert_eq!(value(&mut other, "SELECT current_user"), "app");
     assert_eq!(value(&mut raw, "SELECT current_user"), "app");
+    // No view shows whose rights a session uses.
+    for taken in [
+        "SELECT set_config('ro' || 'le', 'other', false)",
+        "DO $$ BEGIN PERFORM set_config('role', 'other', false); END $$",
+        "DO $$ BEGIN SET ROLE other; END $$",
+        "PREPARE p AS SELECT set_config('role', 'other', false); EXECUTE p; DEALLOCATE p",
+    ] {
+        run(&mut raw, taken);
+        assert_eq!(value(&mut other, "SELECT current_user"), "app", "{taken}");
+        assert_eq!(value(&mut raw, "SELECT current_user"), "other", "{taken}");
+        run(&mut raw, "RESET ROLE");
+        assert_eq!(value(&mut raw, "SELECT current_user"), "app", "{taken}");
+    }
     drop((raw, other));
     house.nothing_left();
     house.close();

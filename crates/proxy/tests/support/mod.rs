@@ -279,7 +279,11 @@ impl Stage {
             let primary = at == 0;
             let timeline = Timeline(u32::from(primary));
             let number = gauge.begin();
-            gauge.finish(number, self.now(), Position { primary, timeline, lsn: Lsn(*lsn) });
+            gauge.finish(
+                number,
+                self.now(),
+                Position { primary, timeline, lsn: Lsn(*lsn), inserted: Lsn(*lsn) },
+            );
         }
     }
 
