@@ -4,6 +4,8 @@
 
 #[path = "torture/arrivals.rs"]
 mod arrivals;
+#[path = "torture/balancers.rs"]
+mod balancers;
 #[path = "torture/cancels.rs"]
 mod cancels;
 #[path = "torture/departures.rs"]

@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 #[path = "door_tls_tests.rs"]
 mod encrypted;
+#[path = "door_relayed_tests.rs"]
+mod relayed;
 
 const SSL: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
 const GSS: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x30";

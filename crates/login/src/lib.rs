@@ -4,8 +4,10 @@
 //! received in clear before a TLS handshake never count as received through it; unknown user and wrong password are told
 //! apart by nobody. Deliberately absent: sessions, pools, routing. A cancel request becomes a value, never a session.
 pub mod authenticate;
+pub mod balancer;
 pub mod door;
 pub mod error;
+pub mod origin;
 pub mod prelude;
 pub mod random;
 pub mod scram;

@@ -1,11 +1,13 @@
 //! Where the crates are put together: threads, wiring, signals. No policy.
 
+pub mod balancers;
 pub mod control;
 pub mod entrance;
 pub mod explain;
 pub mod faces;
 pub mod keeper;
 pub mod logging;
+pub mod places;
 pub mod plan;
 pub mod rehearsal;
 pub mod reloads;

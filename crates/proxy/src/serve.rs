@@ -6,7 +6,7 @@ use crate::session::{End, Session};
 use crate::shared::{Shared, Worker};
 use crate::terms::Terms;
 use bytes::BytesMut;
-use pgherd_login::door::{Admitted, Protocol};
+use pgherd_login::door::{Admitted, Peer, Protocol};
 use pgherd_net::transport::Transport;
 use pgherd_route::intent::Routing;
 use pgherd_session::machine::{Limits, Machine};
@@ -26,8 +26,9 @@ const MAX_CLIENT_STATEMENTS: usize = 100_000;
 
 /// Serves one client until it leaves.
 pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>, admitted: Box<Admitted>) {
-    let Admitted { mut transport, user, database, settings, replication, protocol, unsent, unread, .. } =
-        *admitted;
+    let Admitted {
+        mut transport, peer, user, database, settings, replication, protocol, unsent, unread, ..
+    } = *admitted;
     let startup =
         Settings::from_startup(settings.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
     let who = (&database, &user);
@@ -79,7 +80,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
             drop((unsent, unread));
             // The client has not asked for anything yet.
             session.why = None;
-            session.log_arrival();
+            session.log_arrival(&peer);
             session.run(held).await
         }
         Err(End::Told(report)) => {
@@ -147,10 +148,10 @@ async fn dismiss(client: &mut Transport, unsent: &[u8], report: &Report) {
 }
 
 impl Session {
-    fn log_arrival(&self) {
+    fn log_arrival(&self, peer: &Peer) {
         if self.shared.steward.read().visits().arrivals {
             let card = &self.entry.card;
-            tracing::info!(session = card.id, listener = %card.listener, user = %card.user, database = %card.database, "connection authorized");
+            tracing::info!(session = card.id, client = %peer, listener = %card.listener, user = %card.user, database = %card.database, "connection authorized");
         }
     }
 

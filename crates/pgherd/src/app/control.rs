@@ -1,9 +1,9 @@
 //! The control thread: controller, janitor, HTTP, signals. Traffic cannot starve it: it has an event loop of its own.
 
-use crate::app::entrance::{self, Entrance};
+use crate::app::entrance::Entrance;
 use crate::app::faces::Faces;
 use crate::app::keeper::{Keeper, max_servers};
-use crate::app::{House, plan};
+use crate::app::{House, places, plan};
 use crate::config::file;
 use crate::config::reload;
 use crate::config::settings::node::Node;
@@ -70,7 +70,7 @@ impl Signals {
 async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     let settings = house.settings.read().clone();
     let (bound, mut signals, mut hangup) =
-        match (entrance::bind(&settings), Signals::new(), signal(SignalKind::hangup())) {
+        match (places::bind(&settings), Signals::new(), signal(SignalKind::hangup())) {
             (Ok(bound), Ok(signals), Ok(hangup)) => (bound, signals, hangup),
             (Err(error), ..) => return fail(&error),
             (_, Err(error), _) | (.., Err(error)) => return fail(&error),

@@ -1,8 +1,9 @@
 //! Every key that is not marked for later must change something: what is drawn from the settings for doors, pools, sessions
 //! and the controller is compared with and without it.
 
+use crate::app::balancers::Balancers;
 use crate::app::keeper::{Keeper, max_servers};
-use crate::app::{entrance, plan};
+use crate::app::{entrance, places, plan};
 use crate::config::doc::variable;
 use crate::config::environment::Environment;
 use crate::config::file::load_text;
@@ -65,6 +66,7 @@ const OTHERS: &[&str] = &[
     "99KB",
     "off",
     "0700",
+    "192.0.2.0/24",
     "127.0.0.1:5999",
     "/dev",
     "/dev/null",
@@ -123,7 +125,8 @@ fn drawn(settings: Settings) -> String {
             [terms("any", "d", "stranger"), terms("reports", "other", "other")],
             (keeper.max_to_node(&node), keeper.max_clients(), max_servers(&settings), keeper.visits()),
             (keeper.policy(), keeper.door().expect("no files are named"), plan::controller(&settings)),
-            (entrance::places(&settings).expect("addresses"), entrance::keepalive(&settings.listen)),
+            (places::places(&settings).expect("addresses"), entrance::keepalive(&settings.listen)),
+            Balancers::new(&settings),
         )
     )
 }

@@ -2,7 +2,8 @@
 
 use crate::config::key::Reload::{AtOnce, Drain, NewConnections, Restart};
 use crate::config::key::{
-    DAY, Key, MS, PathRule, Section, address, boolean, duration, int, mode, path, secret, secs, text, word,
+    DAY, Key, MS, PathRule, Section, address, boolean, duration, int, list, mode, path, secret, secs, text,
+    word,
 };
 use crate::config::words::{
     AuthMethod, ClientTls, ListenerRouting, LogFormat, LogLevel, PoolMode, ReadPreference, TlsVersion,
@@ -65,6 +66,7 @@ pub(super) const LISTEN: Section = Section {
         duration("tcp_keepalive", "60s", (secs(1), secs(32_767)), NewConnections, "Idle time after which the kernel probes a silent client.").off(),
         duration("tcp_keepalive_interval", "10s", (secs(1), secs(32_767)), NewConnections, "Time between two such probes."),
         int("tcp_keepalive_count", "6", (1, 127), NewConnections, "Unanswered probes after which the client counts as gone."),
+        list("proxy_protocol_from", "", NewConnections, "Networks (10.0.0.0/8, 192.0.2.7) of balancers that speak the PROXY protocol, version 1 or 2. A TCP connection from there must begin with its header, and the client counts as coming from where that says; from anywhere else the header is refused. Empty: it is spoken by nobody."),
     ],
 };
 
@@ -80,6 +82,7 @@ pub(super) const LISTENER: Section = Section {
         word("routing", ListenerRouting::WORDS, "any", Drain, "What it stands for: the writable node, eligible replicas, or split by transaction."),
         word("read_preference", ReadPreference::WORDS, "", NewConnections, "Where its reads prefer to go.").unset("as routing.default_read_preference", "replica"),
         boolean("shadow", "true", NewConnections, "Everything goes to the primary, and where it would go is only counted.").unset("as routing.shadow", "true"),
+        list("proxy_protocol_from", "", NewConnections, "Balancers in front of this listener; an empty list: none.").unset("as listen.proxy_protocol_from", "10.0.0.0/8"),
     ],
 };
 
