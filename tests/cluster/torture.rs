@@ -10,6 +10,8 @@ mod balancers;
 mod cancels;
 #[path = "torture/departures.rs"]
 mod departures;
+#[path = "torture/handovers.rs"]
+mod handovers;
 #[path = "torture/house.rs"]
 mod house;
 #[path = "torture/limits.rs"]

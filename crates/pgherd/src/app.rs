@@ -5,6 +5,7 @@ pub mod control;
 pub mod entrance;
 pub mod explain;
 pub mod faces;
+pub mod handover;
 pub mod keeper;
 pub mod logging;
 pub mod places;
@@ -48,6 +49,8 @@ pub struct House {
     pub shared: Arc<Shared>,
     /// Encryption of the controller's connections.
     pub encryption: plan::Encryption,
+    /// What is shared with a process that replaces this one.
+    pub handover: Option<Arc<handover::Handover>>,
     /// How reloads went.
     pub reloads: reloads::Reloads,
     /// What a reload can change about logging.
@@ -134,6 +137,7 @@ fn build(
         encryption.connector(),
     )
     .map_err(|error| StartError::Io("state_dir".into(), error))?;
+    let handover = settings.server.handover_dir.as_deref().map(handover::Handover::new).transpose()?;
     let workers = workers::start(settings.server.workers, &registry)
         .map_err(|error| StartError::Io("worker threads".into(), error))?;
     let hints = controller.clone();
@@ -167,6 +171,7 @@ fn build(
         door,
         shared,
         encryption,
+        handover: handover.map(Arc::new),
         reloads: reloads::Reloads::default(),
         logging,
         registry,

@@ -2,6 +2,7 @@
 
 use crate::app::entrance::Entrance;
 use crate::app::faces::Faces;
+use crate::app::handover::{Handover, Inherited};
 use crate::app::keeper::{Keeper, max_servers};
 use crate::app::{House, places, plan};
 use crate::config::file;
@@ -10,6 +11,7 @@ use crate::config::settings::node::Node;
 use pgherd_controller::driver::Driver;
 use pgherd_failover::event::Change;
 use pgherd_proxy::sweep;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +24,12 @@ const FIRST_LOOK: Duration = Duration::from_secs(10);
 
 /// How often a drain looks whether everybody has left.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+/// Time those who were accepted just before the listeners went over to another process have to log in.
+const ARRIVALS: Duration = Duration::from_secs(5);
+
+/// Time they have then for what they came for, before they count as idle.
+const FIRST_WORDS: Duration = Duration::from_millis(300);
 
 /// Time sessions have to say goodbye after their sockets were to be cut.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -69,8 +77,9 @@ impl Signals {
 
 async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     let settings = house.settings.read().clone();
+    let mut inherited = house.handover.as_ref().map_or_else(Inherited::default, |handover| handover.ask());
     let (bound, mut signals, mut hangup) =
-        match (places::bind(&settings), Signals::new(), signal(SignalKind::hangup())) {
+        match (places::bind(&settings, &mut inherited), Signals::new(), signal(SignalKind::hangup())) {
             (Ok(bound), Ok(signals), Ok(hangup)) => (bound, signals, hangup),
             (Err(error), ..) => return fail(&error),
             (_, Err(error), _) | (.., Err(error)) => return fail(&error),
@@ -79,14 +88,23 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     let (entry, thinking) = (CancellationToken::new(), CancellationToken::new());
     let controlling = tokio::spawn(driver.run(thinking.clone().cancelled_owned()));
     let sweeping = tokio::spawn(sweep::run(house.shared.clone()));
-    let http = match faces(&house, &settings, &ready).await {
-        Ok(http) => http,
+    let (http, lent) = match faces(&house, &settings, &ready, &mut inherited).await {
+        Ok(faces) => faces,
         Err(error) => return fail(&error),
     };
     let entrance = match Entrance::open(house.clone(), bound, entry.clone()) {
         Ok(entrance) => entrance,
         Err(error) => return fail(&error),
     };
+    drop(inherited);
+    let peers = house.handover.clone().map(|handover| {
+        let house = house.clone();
+        tokio::spawn(async move {
+            if let Err(error) = Handover::serve(house, handover).await {
+                tracing::error!(%error, "handover_dir: other processes cannot find this one");
+            }
+        })
+    });
     let announcing = tokio::spawn(announce(house.clone(), ready.clone()));
     loop {
         // Every branch is cancel safe: a signal that is not taken now is taken the next time.
@@ -100,12 +118,23 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     thinking.cancel();
     entry.cancel();
     entrance.close().await;
+    drop(lent);
     ready.store(false, Ordering::Release);
+    if house.handover.as_ref().is_some_and(|handover| handover.given().load(Ordering::Acquire)) {
+        // Who asks on the shared port is to be answered by the process that stays.
+        http.cancel();
+        finish_arrivals(&house).await;
+    }
     announcing.abort();
     let _ = controlling.await;
     let grace = house.settings.read().server.shutdown_grace;
     drain(&house, &mut signals, grace).await;
     sweeping.abort();
+    if let Some(peers) = peers {
+        peers.abort();
+        // Its socket's file goes with it.
+        let _ = peers.await;
+    }
     http.cancel();
     tracing::info!("pgherd ends");
     ExitCode::SUCCESS
@@ -120,18 +149,25 @@ async fn faces(
     house: &Arc<House>,
     settings: &crate::config::settings::Settings,
     ready: &Arc<AtomicBool>,
-) -> Result<CancellationToken, crate::app::StartError> {
+    inherited: &mut Inherited,
+) -> Result<(CancellationToken, Option<Arc<OwnedFd>>), crate::app::StartError> {
     let stop = CancellationToken::new();
+    let mut lent = None;
     if let Some(address) = &settings.api.listen {
         let fail = |error| crate::app::StartError::Io(format!("cannot listen on {address} (api)"), error);
-        let listener =
-            tokio::net::TcpListener::bind((address.host.as_str(), address.port)).await.map_err(fail)?;
+        let own = places::resolve(address).map_err(fail)?.first().map(|at| (*at).into());
+        let listener = match own.and_then(|own| inherited.take(&own)) {
+            Some(socket) => tokio::net::TcpListener::from_std(socket.into()),
+            None => tokio::net::TcpListener::bind((address.host.as_str(), address.port)).await,
+        }
+        .map_err(fail)?;
+        lent = house.handover.as_ref().and_then(|handover| handover.lend(listener.as_fd()));
         let at = listener.local_addr().map_or_else(|_| address.to_string(), |at| at.to_string());
         tracing::info!(listener = %"api", at, "listening");
         let source = Arc::new(Faces::new(house.clone(), ready.clone()));
         tokio::spawn(pgherd_admin::http::serve(listener, source, stop.clone().cancelled_owned()));
     }
-    Ok(stop)
+    Ok((stop, lent))
 }
 
 /// Tells the log and systemd when the topology is known.
@@ -163,6 +199,16 @@ async fn watchdog() {
         ticks.tick().await;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
     }
+}
+
+/// Lets those in who were accepted before the listeners closed, and do what they came for: nobody is to notice that there are two processes
+/// who is not idle on this one.
+async fn finish_arrivals(house: &House) {
+    let until = Instant::now() + ARRIVALS;
+    while house.door.unauthenticated() > 0 && Instant::now() < until {
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+    tokio::time::sleep(FIRST_WORDS).await;
 }
 
 /// Idle sessions leave, busy ones finish their transaction; after the grace period, or at a second signal, sockets are cut. Always ends.

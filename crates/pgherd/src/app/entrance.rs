@@ -11,6 +11,7 @@ use pgherd_proxy::cancel::{Cancels, cancel};
 use socket2::TcpKeepalive;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,7 +28,23 @@ pub struct Entrance {
     cancels: Arc<Cancels>,
     balancers: Arc<RwLock<Balancers>>,
     runtime: tokio::runtime::Handle,
-    open: Mutex<Vec<(Place, JoinHandle<()>)>>,
+    open: Mutex<Vec<(Place, Task)>>,
+}
+
+/// Accepts on one listener.
+struct Task {
+    accepting: JoinHandle<()>,
+    /// The socket, for a process that comes to replace this one.
+    lent: Option<Arc<OwnedFd>>,
+}
+
+impl Task {
+    async fn end(self) {
+        drop(self.lent);
+        self.accepting.abort();
+        // Cancelled, or gone with its event loop: the listener is dropped either way.
+        let _ = self.accepting.await;
+    }
 }
 
 impl Entrance {
@@ -35,9 +52,7 @@ impl Entrance {
     pub async fn close(&self) {
         let all: Vec<_> = self.open.lock().drain(..).collect();
         for (_, task) in all {
-            task.abort();
-            // Cancelled, or gone with its event loop: the listener is dropped either way.
-            let _ = task.await;
+            task.end().await;
         }
     }
 
@@ -58,16 +73,23 @@ impl Entrance {
         Ok(entrance)
     }
 
-    fn accept(&self, bound: Bound) {
+    fn accept(&self, mut bound: Bound) {
+        let mut lent = None;
+        if let Some(handover) = &self.house.handover {
+            lent = handover.lend(bound.socket.fd());
+            if let Listening::Unix(_, file) = &mut bound.socket {
+                file.shared = handover.given().clone();
+            }
+        }
         tracing::info!(listener = %bound.place.name, at = bound.shown, "listening");
         let place = bound.place.clone();
         let task = accept(self.house.clone(), self.cancels.clone(), self.balancers.clone(), bound);
-        let task = self.runtime.spawn(async move {
+        let accepting = self.runtime.spawn(async move {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a listener failed");
             }
         });
-        self.open.lock().push((place, task));
+        self.open.lock().push((place, Task { accepting, lent }));
     }
 
     /// Opens what new settings want and closes what they do not; clients that are in stay. When something cannot be
@@ -91,8 +113,7 @@ impl Entrance {
         let closed: Vec<_> = self.open.lock().extract_if(.., |(place, _)| !wanted.contains(place)).collect();
         for (place, task) in closed {
             tracing::info!(listener = %place.name, at = ?place.at, "listener closed");
-            task.abort();
-            let _ = task.await;
+            task.end().await;
         }
         *self.balancers.write() = Balancers::new(settings);
         fresh.into_iter().for_each(|bound| self.accept(bound));
@@ -198,7 +219,10 @@ fn admit(
                 pgherd_proxy::serve::serve(shared, own, listener, admitted).await;
             }
             Arrival::Cancel(request, transport) => {
-                cancel(&house.shared, &own, &cancels, &request).await;
+                let found = cancel(&house.shared, &own, &cancels, &request).await;
+                if let (false, Some(handover)) = (found, &house.handover) {
+                    handover.forward(&request).await;
+                }
                 drop(transport);
             }
             Arrival::Gone => {}

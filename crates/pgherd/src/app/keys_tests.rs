@@ -41,6 +41,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("server.log_level", "the log"),
     ("server.log_format", "the log"),
     ("server.shutdown_grace", "the drain"),
+    ("server.handover_dir", "a socket there: the tests of restarts"),
     ("listen.client_tls", "needs certificates: the door's tests"),
     ("listen.certificate", "needs certificates: the door's tests"),
     ("listen.key", "needs certificates: the door's tests"),

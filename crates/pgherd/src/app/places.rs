@@ -1,14 +1,17 @@
 //! Where clients are met: the listening sockets, from settings to bound.
 
 use crate::app::StartError;
+use crate::app::handover::Inherited;
 use crate::config::settings::Settings;
 use crate::config::settings::front::HostPort;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where a listener is to be bound, and for whom.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +25,16 @@ pub(super) struct Place {
 pub(super) enum At {
     Tcp(SocketAddr),
     Unix(PathBuf, u32),
+}
+
+impl At {
+    fn sock_addr(&self) -> Result<SockAddr, StartError> {
+        match self {
+            At::Tcp(address) => Ok((*address).into()),
+            At::Unix(path, _) => SockAddr::unix(path)
+                .map_err(|error| StartError::Io(format!("cannot listen on {}", path.display()), error)),
+        }
+    }
 }
 
 impl Place {
@@ -53,6 +66,22 @@ impl Place {
         };
         Ok(Bound { place: self.clone(), shown, socket })
     }
+
+    /// As [`Place::bind`], with a socket that listens there already.
+    fn take_over(self, socket: OwnedFd) -> Result<Bound, StartError> {
+        let fail = |error: io::Error| StartError::Io(format!("cannot take {} over", self.name), error);
+        rustix::net::listen(&socket, i32::try_from(self.backlog).unwrap_or(i32::MAX))
+            .map_err(|error| fail(error.into()))?;
+        let (socket, shown) = match &self.at {
+            At::Tcp(address) => (Listening::Tcp(socket.into()), address.to_string()),
+            At::Unix(path, mode) => {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(*mode)).map_err(fail)?;
+                (Listening::Unix(socket.into(), SocketFile::at(path)), path.display().to_string())
+            }
+        };
+        let shown = format!("{shown}, taken over");
+        Ok(Bound { place: self, shown, socket })
+    }
 }
 
 /// A bound listener nobody accepts on yet.
@@ -68,12 +97,25 @@ pub(super) enum Listening {
     Unix(std::os::unix::net::UnixListener, SocketFile),
 }
 
-/// Binds all listeners.
+impl Listening {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listening::Tcp(socket) => socket.as_fd(),
+            Listening::Unix(socket, _) => socket.as_fd(),
+        }
+    }
+}
+
+/// Binds all listeners, or takes them over where another process has them.
 ///
 /// # Errors
 /// The first that cannot be bound.
-pub fn bind(settings: &Settings) -> Result<Vec<Bound>, StartError> {
-    places(settings)?.iter().map(Place::bind).collect()
+pub fn bind(settings: &Settings, inherited: &mut Inherited) -> Result<Vec<Bound>, StartError> {
+    let take = |place: Place| match inherited.take(&place.at.sock_addr()?) {
+        Some(socket) => place.take_over(socket),
+        None => place.bind(),
+    };
+    places(settings)?.into_iter().map(take).collect()
 }
 
 /// Where the settings want clients to be met.
@@ -96,7 +138,7 @@ pub(super) fn places(settings: &Settings) -> Result<Vec<Place>, StartError> {
     Ok(places)
 }
 
-fn resolve(address: &HostPort) -> io::Result<Vec<SocketAddr>> {
+pub(super) fn resolve(address: &HostPort) -> io::Result<Vec<SocketAddr>> {
     Ok((address.host.as_str(), address.port).to_socket_addrs()?.collect())
 }
 
@@ -117,7 +159,7 @@ pub fn tcp(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListene
 }
 
 /// A socket left behind by a process that is gone is replaced; one that somebody listens on is not.
-fn unix(path: &Path, mode: u32) -> io::Result<(std::os::unix::net::UnixListener, SocketFile)> {
+pub(super) fn unix(path: &Path, mode: u32) -> io::Result<(std::os::unix::net::UnixListener, SocketFile)> {
     if path.exists() {
         // Not to wait for a place in a full backlog.
         let visitor = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -129,7 +171,7 @@ fn unix(path: &Path, mode: u32) -> io::Result<(std::os::unix::net::UnixListener,
         }
     }
     let socket = std::os::unix::net::UnixListener::bind(path)?;
-    let file = SocketFile { path: path.to_path_buf(), identity: identity(path) };
+    let file = SocketFile::at(path);
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     socket.set_nonblocking(true)?;
     Ok((socket, file))
@@ -145,11 +187,20 @@ fn identity(path: &Path) -> Option<(u64, u64, i64, i64)> {
 pub(super) struct SocketFile {
     path: PathBuf,
     identity: Option<(u64, u64, i64, i64)>,
+    /// Another process listens on the same socket: the file is its own too.
+    pub(super) shared: Arc<AtomicBool>,
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> SocketFile {
+        SocketFile { path: path.to_path_buf(), identity: identity(path), shared: Arc::default() }
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
+        let shared = self.shared.load(Ordering::Acquire);
+        if !shared && self.identity.is_some() && identity(&self.path) == self.identity {
             let _ = std::fs::remove_file(&self.path);
         }
     }

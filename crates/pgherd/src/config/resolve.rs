@@ -77,6 +77,7 @@ fn server(i: &Instance) -> Server {
     Server {
         workers: i.want("workers"),
         state_dir: i.want("state_dir"),
+        handover_dir: i.want("handover_dir"),
         log_level: word!(i, "log_level", LogLevel),
         log_format: word!(i, "log_format", LogFormat),
         log_connections: i.want("log_connections"),
