@@ -7,7 +7,7 @@ use pgherd_pool::connect::credentials::{Credentials, Md5Hash, Password};
 use pgherd_pool::connect::error::{ConnectError, Fault};
 use pgherd_pool::connect::{Connected, Target, connect, send_cancel};
 use pgherd_pool::scram::Keys;
-use pgherd_pool::sslmode::SslMode;
+use pgherd_pool::sslmode::{ChannelBinding, SslMode};
 use pgherd_topology::node::Address;
 use server::Server;
 use std::num::NonZeroU32;
@@ -45,6 +45,7 @@ async fn a_real_server_lets_us_in_or_says_why_not() {
     methods(&server).await;
     refusals(&server).await;
     encryption(&server).await;
+    channel_binding(&server).await;
     cancel(&server).await;
 }
 
@@ -156,6 +157,28 @@ async fn encryption(server: &Server) {
             }
             (Err(ConnectError::Tls(_)), None) => assert_eq!(mode, VerifyFull),
             (other, _) => panic!("{mode} {user}: {other:?}"),
+        }
+    }
+}
+
+/// The server itself refuses a proof that is bound to another certificate, and one that says "not offered" where it was.
+async fn channel_binding(server: &Server) {
+    use ChannelBinding::{Disable, Prefer, Require};
+    for (binding, mode, user, good) in [
+        (Disable, SslMode::Require, "salted", true),
+        (Prefer, SslMode::Require, "salted", true),
+        (Prefer, SslMode::Disable, "salted", true),
+        (Require, SslMode::Require, "salted", true),
+        (Require, SslMode::Disable, "salted", false),
+        (Require, SslMode::Require, "plain", false),
+        (Require, SslMode::Require, "hashed", false),
+        (Require, SslMode::Require, "trusting", false),
+    ] {
+        let ssl = server.ssl(mode).with_binding(binding);
+        match connect(&Target { ssl, ..server.target(user, password("secret")) }, &[]).await {
+            Ok(_) => assert!(good, "{binding:?} {mode} {user}"),
+            Err(ConnectError::Auth(why)) => assert!(!good && why.contains("channel binding"), "{why}"),
+            Err(other) => panic!("{binding:?} {mode} {user}: {other}"),
         }
     }
 }

@@ -29,8 +29,13 @@ fn installed(what: &str) -> PathBuf {
 }
 
 /// Runs one program against a stand of its own and shows what it said when it failed.
-async fn smoke(mut command: Command) {
-    let stand = Stand::start(&POOL).await.unwrap();
+async fn smoke(command: Command) {
+    smoke_with(&POOL, command).await;
+}
+
+/// The same with these settings.
+async fn smoke_with(settings: &[(&str, &str)], mut command: Command) {
+    let stand = Stand::start(settings).await.unwrap();
     let ports = stand.front().ports();
     command
         .env("PGHERD_HOST", "127.0.0.1")
@@ -82,6 +87,21 @@ async fn asyncpg() {
 #[tokio::test]
 async fn sqlalchemy() {
     smoke(python("sqlalchemy/smoke.py")).await;
+}
+
+/// The console, and the exporter for PgBouncer that reads it: `tests/run` installs that, too.
+#[tokio::test]
+async fn console() {
+    installed("venv/bin/pgbouncer-exporter");
+    // Two users that no server knows: the console asks none.
+    let users = std::env::temp_dir().join(format!("pgherd-console-users-{}", std::process::id()));
+    std::fs::write(&users, format!("\"watcher\" \"{PASSWORD}\"\n\"stranger\" \"{PASSWORD}\"\n")).unwrap();
+    let auth = format!(
+        "admin_users = [\"{USER}\"]\nstats_users = [\"watcher\"]\nusers_file = \"{}\"",
+        users.display()
+    );
+    smoke_with(&[POOL[0], ("auth", &auth)], python("console/smoke.py")).await;
+    std::fs::remove_file(&users).unwrap();
 }
 
 #[tokio::test]

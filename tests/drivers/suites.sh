@@ -11,7 +11,8 @@
 # suites/expected.txt. Exit code 1 when another one differs, or when a suite did not run at all.
 #
 #   PGHERD_SUITES="psycopg2 asyncpg ..."               which of them; what suites/*.sh define as suite_NAME
-#   PGHERD_SUITES_MODES="session transaction"          pool modes
+#   PGHERD_SUITES_MODES="session transaction"          pool modes; "split" is port 5002 with two replicas, in transaction mode,
+#                                                      and tells which share of the transactions a replica had
 #   PGHERD_SUITES_PGHERD=target/debug/pgherd           the binary; built when it is not named
 #   PGHERD_SUITES_KEEP=1                               do not run directly again what was run before
 #   PGHERD_SUITES_LIMIT=600                            seconds one suite may take in one mode
@@ -60,8 +61,11 @@ herd_pid=
 stop() {
     [ -z "$herd_pid" ] || { kill "$herd_pid"; wait "$herd_pid"; } 2>/dev/null
     herd_pid=
-    [ ! -e "$work/data/postmaster.pid" ] || as_postgres "$bin/pg_ctl" -D "$work/data" -m immediate -w stop >/dev/null
-    rm -rf "$work/data"
+    local data
+    for data in data replica1 replica2; do
+        [ ! -e "$work/$data/postmaster.pid" ] || as_postgres "$bin/pg_ctl" -D "$work/$data" -m immediate -w stop >/dev/null
+        rm -rf "${work:?}/$data"
+    done
 }
 
 start_server() {
@@ -84,11 +88,47 @@ start_server() {
         >/dev/null || die "suites/setup.sql failed"
 }
 
+# start_replica NAME: of the server that runs; leaves its port in $port.
+start_replica() {
+    "${drop[@]}" "$bin/pg_basebackup" -D "$work/$1" -h 127.0.0.1 -p "$server_port" -U postgres -R -c fast >/dev/null ||
+        die "no copy of the server could be made"
+    free_port
+    echo "port = $port" >>"$work/$1/postgresql.conf"
+    as_postgres "$bin/pg_ctl" -D "$work/$1" -l "$work/$1.log" -w start >/dev/null || die "the replica does not start"
+}
+
+# split_share SUITE: what became of the transactions, by pgherd's own count.
+split_share() {
+    curl -s "http://127.0.0.1:$api_port/metrics" >"$out/split/$1.metrics"
+    awk -F'[{}"= ]+' -v suite="$1" '
+        /^pgherd_transactions_total[{]reason=/ {
+            count[$3] = $NF
+            # What a replica refused has been counted as its own already.
+            if ($3 != "rerun") total += $NF
+            if ($3 ~ /^(weight|region|nearest|no_primary)$/) moved += $NF
+        }
+        END {
+            moved -= count["rerun"]
+            printf "%s, split: %.0f of %.0f transactions on replicas (%.1f %%):", suite, moved, total, total ? 100 * moved / total : 0
+            for (reason in count) if (count[reason] > 0) printf " %s %.0f", reason, count[reason]
+            print ""
+        }' "$out/split/$1.metrics"
+}
+
 # start_pgherd MODE
 start_pgherd() {
-    local servers=20
+    local servers=20 mode=$1 listener=primary other=any more=
     # There each client has a server to itself.
-    [ "$1" != session ] || servers=100
+    [ "$mode" != session ] || servers=100
+    if [ "$mode" = split ]; then
+        mode=transaction listener=any other=primary
+        start_replica replica1
+        more="[[node]]"$'\n'"host = \"127.0.0.1\""$'\n'"port = $port"$'\n'
+        start_replica replica2
+        more+="[[node]]"$'\n'"host = \"127.0.0.1\""$'\n'"port = $port"$'\n'
+    fi
+    free_port
+    api_port=$port
     free_port
     cat >"$work/pgherd.toml" <<-CONF
 	[cluster]
@@ -97,20 +137,21 @@ start_pgherd() {
 	workers = 2
 	shutdown_grace = "1s"
 	[listen]
-	primary = "127.0.0.1:$port"
+	$listener = "127.0.0.1:$port"
 	replicas = "off"
-	any = "off"
+	$other = "off"
 	[auth]
 	method = "trust"
 	[pool]
-	mode = "$1"
+	mode = "$mode"
 	max_pool_size = $servers
 	query_wait_timeout = "60s"
 	[api]
-	listen = "off"
+	listen = "127.0.0.1:$api_port"
 	[[node]]
 	host = "127.0.0.1"
 	port = $server_port
+	$more
 	CONF
     "${drop[@]}" "$work/pgherd" run -c "$work/pgherd.toml" >"$work/pgherd.log" 2>&1 &
     herd_pid=$!
@@ -141,6 +182,7 @@ run_suite() {
     touch "$tests"
     unset PGHOST PGPORT PGUSER PGDATABASE
     [ $code -lt 124 ] || say "  was stopped after $limit s"
+    [ "$mode" != split ] || split_share "$suite"
     cp "$work/server.log" "$dir/$suite.server.log"
     [ -z "$herd_pid" ] || cp "$work/pgherd.log" "$dir/$suite.pgherd.log"
     stop

@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 seconds=${1:?usage: tests/fuzz/run.sh SECONDS [TARGET...]}
 shift
-[ $# -gt 0 ] || set -- $(cd "$here/bin" && ls ./*.rs | sed 's|./||; s|\.rs$||') settings
+[ $# -gt 0 ] || set -- $(cd "$here/bin" && ls ./*.rs | sed 's|./||; s|\.rs$||') settings console
 
 triple=$(rustc -vV | sed -n 's/^host: //p')
 out="$root/target/fuzz"
@@ -16,16 +16,16 @@ coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 coverage="$coverage -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
 coverage="$coverage -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
 
-# The settings file has no fuzzer of its own: its twin is run with one seed after another.
-settings() {
+# The settings file and the console have no fuzzer of their own: their twins are run with one seed after another.
+twin() {
     cd "$root"
-    echo "trying settings for $seconds s"
+    echo "trying $1 for $seconds s"
     end=$(($(date +%s) + seconds))
     seed=$(date +%s)
     runs=0
     while [ "$runs" -eq 0 ] || [ "$(date +%s)" -lt "$end" ]; do
-        PGHERD_FUZZ_SEED=$seed cargo test --quiet --package pgherd-tests --test fuzz settings >"$out/settings.log" 2>&1 || {
-            cat "$out/settings.log" >&2
+        PGHERD_FUZZ_SEED=$seed cargo test --quiet --package pgherd-tests --test fuzz "$1" >"$out/$1.log" 2>&1 || {
+            cat "$out/$1.log" >&2
             exit 1
         }
         seed=$((seed + 1))
@@ -36,10 +36,12 @@ settings() {
 
 mkdir -p "$out"
 for target in "$@"; do
-    if [ "$target" = settings ]; then
-        settings
-        continue
-    fi
+    case "$target" in
+        settings | console)
+            twin "$target"
+            continue
+            ;;
+    esac
     # --target keeps the coverage flags away from build scripts and macros.
     RUSTFLAGS="$coverage" cargo build --quiet --release --manifest-path "$here/Cargo.toml" \
         --target "$triple" --target-dir "$out" --bin "$target"

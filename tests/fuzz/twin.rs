@@ -1,7 +1,7 @@
 //! The fuzz targets' twin for every test run: the same bodies, fed with random bytes and with mutated seeds, without a
 //! coverage-guided fuzzer. Deterministic: the seed is fixed, or taken from `PGHERD_FUZZ_SEED`; a failure prints it.
-//! `tests/fuzz/run.sh` runs the same bodies under libFuzzer; the settings' body only here, with changing seeds, because
-//! building the whole binary for coverage takes longer than it finds anything.
+//! `tests/fuzz/run.sh` runs the same bodies under libFuzzer; those of the settings and the console only here, with changing seeds,
+//! because building all they stand on for coverage takes longer than it finds anything.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,6 +13,8 @@ use std::path::Path;
 mod backend;
 #[path = "targets/classify.rs"]
 mod classify;
+#[path = "targets/console.rs"]
+mod console;
 #[path = "targets/frames.rs"]
 mod frames;
 #[path = "targets/frontend.rs"]
@@ -66,6 +68,11 @@ fn sql_text_is_read_to_its_end() {
 #[test]
 fn a_text_is_classified_with_care() {
     feed("classify", classify::run);
+}
+
+#[test]
+fn the_console_answers_the_same_however_its_bytes_are_cut() {
+    feed("console", console::run);
 }
 
 #[test]

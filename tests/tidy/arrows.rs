@@ -17,7 +17,7 @@ const FLOORS: [(&str, &[&str]); 14] = [
     ("login", &["net"]),
     ("proxy", &["session", "route", "pool", "login", "wire", "net", "topology", "metrics"]),
     ("controller", &["failover", "topology"]),
-    ("admin", &["pool", "controller", "metrics", "topology"]),
+    ("admin", &["wire", "sql", "pool", "controller", "metrics", "topology"]),
 ];
 
 /// These three see everything below; only `tests` sees `pgherd` itself.

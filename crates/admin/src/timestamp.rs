@@ -2,6 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// `2026-11-20 16:35:01 UTC`, the form in which PgBouncer's console writes it.
+pub fn plain(time: SystemTime) -> String {
+    let iso = iso(time);
+    let (day, time) = iso.split_once('T').unwrap_or_default();
+    format!("{day} {} UTC", time.get(..8).unwrap_or_default())
+}
+
 /// `2026-11-20T16:35:01.000250+00:00`, the form in which Patroni and Python's `isoformat` write it. A time before 1970
 /// is written as 1970.
 pub fn iso(time: SystemTime) -> String {
@@ -39,6 +46,11 @@ mod tests {
         assert_eq!(at(1_709_251_199, 250), "2024-02-29T23:59:59.000250+00:00");
         assert_eq!(at(1_735_689_599, 999_999), "2024-12-31T23:59:59.999999+00:00");
         assert_eq!(at(4_107_542_400, 0), "2100-03-01T00:00:00.000000+00:00");
+    }
+
+    #[test]
+    fn pgbouncers_form() {
+        assert_eq!(plain(UNIX_EPOCH + Duration::from_millis(951_782_400_999)), "2000-02-29 00:00:00 UTC");
     }
 
     #[test]

@@ -267,8 +267,8 @@ impl Driver {
         let target = Target { address, login, statement_timeout: limit };
         // The old one voids what it found before the new one finds anything.
         self.watchers.remove(&node);
-        let (gauge, connector) = (self.gauges.of(node), self.connector.clone());
-        let sampler = Sampler::start(gauge, target.clone(), connector, self.clock, limit);
+        let (gauges, connector) = (self.gauges.clone(), self.connector.clone());
+        let sampler = Sampler::start(gauges, node, target.clone(), connector, self.clock, limit);
         let probe = Probe::new(node, target, self.connector.clone(), self.clock);
         let first = Order { at: self.clock.now(), limit };
         let watcher = Watcher::start(probe, first, self.clock, self.seen.clone());

@@ -2,8 +2,9 @@
 
 use crate::clock::Clock;
 use crate::connector::{Connector, Mover, Target};
-use pgherd_topology::gauge::{Gauge, Position};
+use pgherd_topology::gauge::{Gauge, Gauges, Position};
 use pgherd_topology::lsn::{Lsn, Timeline};
+use pgherd_topology::node::NodeId;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -12,6 +13,12 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 /// Least time from the beginning of one look to the next: everybody who asks meanwhile is served by that one.
 const FLOOR: Duration = Duration::from_millis(1);
+
+/// The same while looks are wanted all the time: what they cost is bounded by this.
+const STEADY_FLOOR: Duration = Duration::from_millis(4);
+
+/// So many looks one after the other, each wanted by the time the one before was over, are all the time.
+const STEADY: u32 = 16;
 
 /// Pace while sessions have asked lately.
 const PACE: Duration = Duration::from_millis(100);
@@ -46,13 +53,15 @@ impl Drop for Sampler {
 impl Sampler {
     /// Starts without looking: the first look is made when somebody wants one. `limit` bounds each connect and each look.
     pub(crate) fn start(
-        gauge: Arc<Gauge>,
+        gauges: Arc<Gauges>,
+        node: NodeId,
         target: Target,
         connector: Arc<dyn Connector>,
         clock: Clock,
         limit: Duration,
     ) -> Sampler {
-        let task = tokio::spawn(run(gauge.clone(), target, connector, clock, limit));
+        let gauge = gauges.of(node);
+        let task = tokio::spawn(run(gauges, gauge.clone(), target, connector, clock, limit));
         Sampler { gauge, task }
     }
 }
@@ -65,6 +74,7 @@ struct Line {
 }
 
 async fn run(
+    gauges: Arc<Gauges>,
     gauge: Arc<Gauge>,
     target: Target,
     connector: Arc<dyn Connector>,
@@ -77,7 +87,7 @@ async fn run(
             Ok(Ok(line)) => {
                 // The node may have been restarted since the last connection.
                 gauge.interrupt();
-                serve(&gauge, line, clock, limit).await;
+                serve(&gauges, &gauge, line, clock, limit).await;
             }
             Ok(Err(error)) => {
                 tracing::debug!(address = %target.address, %error, "no connection to look at the log")
@@ -100,15 +110,21 @@ async fn open(target: &Target, connector: &dyn Connector) -> Result<Line, Error>
 }
 
 /// Looks until the connection is lost.
-async fn serve(gauge: &Gauge, mut line: Line, clock: Clock, limit: Duration) {
+async fn serve(gauges: &Gauges, gauge: &Gauge, mut line: Line, clock: Clock, limit: Duration) {
     let mut asked = Instant::now();
+    let (mut wanted, mut streak) = (true, 0u32);
     loop {
         let (begun, at) = (Instant::now(), clock.now());
         let number = gauge.begin();
         let looked = timeout(limit, line.client.query_one(&line.question, &[])).await;
         match looked {
             Ok(Ok(row)) => match read(&row) {
-                Some(position) => gauge.finish(number, at, position),
+                Some(position) => {
+                    gauge.finish(number, at, position);
+                    if position.primary && wanted {
+                        gauges.want_others(gauge);
+                    }
+                }
                 None => return,
             },
             Ok(Err(_)) | Err(_) => return,
@@ -116,11 +132,12 @@ async fn serve(gauge: &Gauge, mut line: Line, clock: Clock, limit: Duration) {
         let attentive = asked.elapsed() < ATTENTION;
         // Each branch is cancel safe: a call, a timer, the end of the connection.
         tokio::select! {
-            () = gauge.wanted() => asked = Instant::now(),
-            () = sleep_until(begun + PACE), if attentive => {}
+            () = gauge.wanted() => (asked, wanted) = (Instant::now(), true),
+            () = sleep_until(begun + PACE), if attentive => wanted = false,
             _ = &mut line.mover.0 => return,
         }
-        sleep_until(begun + FLOOR).await;
+        streak = if begun.elapsed() < 2 * STEADY_FLOOR { streak.saturating_add(1) } else { 0 };
+        sleep_until(begun + if streak < STEADY { FLOOR } else { STEADY_FLOOR }).await;
     }
 }
 

@@ -13,9 +13,30 @@ use tokio_postgres::NoTls;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 
+/// TLS towards a node.
+pub struct Tls {
+    /// How the handshake goes.
+    pub config: Arc<ClientConfig>,
+    /// Whether the login is bound to it.
+    pub binding: Binding,
+    /// The `tls-server-end-point` of a certificate in DER (RFC 5929), where its signature names a hash.
+    pub end_point: fn(&[u8]) -> Option<Box<[u8]>>,
+}
+
+/// libpq's `channel_binding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// Never.
+    Disable,
+    /// When the server offers it.
+    Prefer,
+    /// Or there is no login.
+    Require,
+}
+
 /// Gives the TLS configuration for a target whose mode is not `disable`, or `None` to go without. Asked at each connect,
 /// so that a reloaded certificate is used by the next connection.
-pub type Material = Box<dyn Fn(&Target) -> Option<Arc<ClientConfig>> + Send + Sync>;
+pub type Material = Box<dyn Fn(&Target) -> Option<Tls> + Send + Sync>;
 
 /// Connects with TLS where the mode asks for it. How strictly a certificate is verified is the configuration's
 /// business: the one for `require` accepts any, the one for `verify-ca` ignores the name.
@@ -32,7 +53,7 @@ impl Secure {
 
 impl Connector for Secure {
     fn connect(&self, target: &Target) -> Connecting {
-        let config = target.config();
+        let mut config = target.config();
         let tls = match target.login.ssl {
             SslMode::Disable => None,
             _ => (self.material)(target),
@@ -40,7 +61,13 @@ impl Connector for Secure {
         Box::pin(async move {
             match tls {
                 Some(tls) => {
-                    let (client, connection) = config.connect(Maker(TlsConnector::from(tls))).await?;
+                    config.channel_binding(match tls.binding {
+                        Binding::Disable => tokio_postgres::config::ChannelBinding::Disable,
+                        Binding::Prefer => tokio_postgres::config::ChannelBinding::Prefer,
+                        Binding::Require => tokio_postgres::config::ChannelBinding::Require,
+                    });
+                    let maker = Maker(TlsConnector::from(tls.config), tls.end_point);
+                    let (client, connection) = config.connect(maker).await?;
                     Ok(Connected { client, driver: Box::pin(connection) })
                 }
                 None => {
@@ -52,7 +79,10 @@ impl Connector for Secure {
     }
 }
 
-struct Maker(TlsConnector);
+/// The end point of a certificate.
+type EndPoint = fn(&[u8]) -> Option<Box<[u8]>>;
+
+struct Maker(TlsConnector, EndPoint);
 
 impl<S> MakeTlsConnect<S> for Maker
 where
@@ -63,13 +93,15 @@ where
     type Error = rustls::pki_types::InvalidDnsNameError;
 
     fn make_tls_connect(&mut self, host: &str) -> Result<Handshake, Self::Error> {
-        Ok(Handshake { connector: self.0.clone(), name: ServerName::try_from(host.to_owned())? })
+        let name = ServerName::try_from(host.to_owned())?;
+        Ok(Handshake { connector: self.0.clone(), name, end_point: self.1 })
     }
 }
 
 struct Handshake {
     connector: TlsConnector,
     name: ServerName<'static>,
+    end_point: EndPoint,
 }
 
 impl<S> TlsConnect<S> for Handshake
@@ -81,15 +113,22 @@ where
     type Future = Pin<Box<dyn Future<Output = io::Result<Encrypted<S>>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        Box::pin(async move { Ok(Encrypted(self.connector.connect(self.name, stream).await?)) })
+        Box::pin(async move {
+            let stream = self.connector.connect(self.name, stream).await?;
+            let certificates = stream.get_ref().1.peer_certificates();
+            let end_point = certificates.and_then(|all| (self.end_point)(all.first()?));
+            Ok(Encrypted(stream, end_point))
+        })
     }
 }
 
-struct Encrypted<S>(tokio_rustls::client::TlsStream<S>);
+struct Encrypted<S>(tokio_rustls::client::TlsStream<S>, Option<Box<[u8]>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
     fn channel_binding(&self) -> ChannelBinding {
-        ChannelBinding::none()
+        self.1.as_ref().map_or_else(ChannelBinding::none, |end_point| {
+            ChannelBinding::tls_server_end_point(end_point.to_vec())
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use pgherd_controller::connector::{Connector, Plain};
 use pgherd_controller::driver;
 use pgherd_controller::error::ControlError;
 use pgherd_controller::handle::Handle;
-use pgherd_controller::secure::Secure;
+use pgherd_controller::secure::{Binding, Secure, Tls};
 use pgherd_controller::settings::{Login, NodeSettings, Settings, SslMode};
 use pgherd_controller::view::View;
 use pgherd_failover::event::{Change, Hint};
@@ -331,7 +331,10 @@ async fn probes_speak_tls_and_refuse_a_stranger() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let config = Arc::new(config);
-    let secure = Secure::new(Box::new(move |target| target.login.ssl.insists().then(|| config.clone())));
+    let secure = Secure::new(Box::new(move |target| {
+        let tls = || Tls { config: config.clone(), binding: Binding::Prefer, end_point: |_| None };
+        target.login.ssl.insists().then(tls)
+    }));
 
     let mut strict = node(&cluster, 0);
     strict.login.ssl = SslMode::VerifyFull;

@@ -1,11 +1,13 @@
 //! From the startup packet to AuthenticationOk (PostgreSQL documentation, "Authentication Methods"). A user who does not exist is put
 //! through the same exchange as one who does, and hears the same.
 
+use crate::badge::{Badge, system_user};
 use crate::door::Peer;
 use crate::error::{LoginError, Mismatch, Stop};
+use crate::ident::may_be;
 use crate::scram::{self, Binding, Exchange, MECHANISM, MECHANISM_PLUS, Verifier};
 use crate::secret::ClientSecret;
-use crate::settings::{Method, Settings};
+use crate::settings::{ClientCert, Method, Settings};
 use crate::stream::Stream;
 use crate::users::{Secret, User};
 use aws_lc_rs::{constant_time, rand};
@@ -50,31 +52,93 @@ impl Judge<'_> {
         stream: &mut Stream,
         name: &str,
         peer: &Peer,
+        badge: Option<&Badge>,
     ) -> Result<ClientSecret, Stop> {
-        let user = self.settings.users.lookup(name);
-        let (method, trusted) = self.settings.rule(name);
-        let secret = if trusted.contains(peer) {
-            match user.as_ref().map(|user| &user.secret) {
-                Some(Secret::Plain(password)) => ClientSecret::Password(password.clone()),
-                Some(Secret::Md5(hash)) => ClientSecret::Md5(hash.clone()),
-                Some(Secret::Scram(_) | Secret::None) | None => ClientSecret::None,
-            }
+        let (method, trusted, clientcert) = self.settings.rule(name);
+        // A Unix socket has no TLS in which a certificate could be shown.
+        let clientcert = if matches!(peer, Peer::Unix(_)) { ClientCert::Off } else { clientcert };
+        if badge.is_none() && (clientcert != ClientCert::Off || method == Method::Cert) {
+            return Err(LoginError::CertificateRequired.into());
+        }
+        let by_system = method == Method::Peer && matches!(peer, Peer::Unix(_));
+        let secret = if method == Method::Cert {
+            self.bears(name, badge).map_err(|why| LoginError::Certificate(name.into(), why))?;
+            self.stored(name)
+        } else if by_system {
+            self.runs_as(name, peer).await?;
+            self.stored(name)
+        } else if trusted.contains(peer) {
+            self.stored(name)
         } else {
-            match method {
-                Method::Password => self.password(stream, name, user).await?,
-                Method::Md5 if self.hashes(user.as_deref()) => self.md5(stream, name, user).await?,
-                Method::Md5 | Method::ScramSha256 => self.scram(stream, name, user).await?,
+            let proved = self.prove(stream, name, method).await;
+            if let (Err(Stop::Refused(LoginError::Password(..))), Some(directory)) =
+                (&proved, &self.settings.directory)
+            {
+                directory.doubt(name);
             }
+            proved?
         };
+        if clientcert == ClientCert::VerifyFull && self.bears(name, badge).is_err() {
+            return Err(LoginError::Password(name.into(), Mismatch::Certificate).into());
+        }
         request(&mut stream.output, AUTH_OK, b"");
         Ok(secret)
+    }
+
+    /// Whether a certificate may be this user; why not, for the log.
+    fn bears(&self, name: &str, badge: Option<&Badge>) -> Result<(), Box<str>> {
+        match badge.and_then(|badge| badge.common_name.as_deref()) {
+            None => Err("the certificate contains no user name".into()),
+            Some(found) if may_be(self.settings.names.cert.as_deref(), found, name) => Ok(()),
+            Some(found) => Err(format!("the certificate is of \"{found}\"").into()),
+        }
+    }
+
+    /// Whether the process on the other side of a Unix socket may be this user.
+    async fn runs_as(&self, name: &str, peer: &Peer) -> Result<(), Stop> {
+        let known = peer.clone();
+        let system = self.apart(move || system_user(&known)).await?;
+        let why = match &system {
+            Some(system) if may_be(self.settings.names.peer.as_deref(), system, name) => return Ok(()),
+            Some(system) => format!("the process runs as \"{system}\""),
+            None => format!("the process runs as nobody the system knows by name: {peer:?}"),
+        };
+        Err(LoginError::Peer(name.into(), why.into()).into())
+    }
+
+    /// What is stored of a user who shows nothing, as far as it opens servers. Nobody is looked up for it: whoever is let in without a
+    /// question is let in while the servers are away.
+    fn stored(&self, name: &str) -> ClientSecret {
+        match self.settings.users.lookup(name).as_ref().map(|user| &user.secret) {
+            Some(Secret::Plain(password)) => ClientSecret::Password(password.clone()),
+            Some(Secret::Md5(hash)) => ClientSecret::Md5(hash.clone()),
+            Some(Secret::Scram(_) | Secret::None) | None => ClientSecret::None,
+        }
+    }
+
+    /// Lets a client prove that it is the user.
+    async fn prove(&self, stream: &mut Stream, name: &str, method: Method) -> Result<ClientSecret, Stop> {
+        let user = match (self.settings.users.lookup(name), &self.settings.directory) {
+            (None, Some(directory)) => {
+                directory.find(name).await.map_err(|_| LoginError::Lookup(name.into()))?
+            }
+            (user, _) => user,
+        };
+        match method {
+            Method::Password => self.password(stream, name, user).await,
+            Method::Md5 if self.hashes(user.as_deref()) => self.md5(stream, name, user).await,
+            // Who is known by another sign from elsewhere; a certificate has been looked at before.
+            Method::Md5 | Method::ScramSha256 | Method::Cert | Method::Peer => {
+                self.scram(stream, name, user).await
+            }
+        }
     }
 
     /// True when an md5 challenge is the way for this user; strangers go the way of the most.
     fn hashes(&self, user: Option<&User>) -> bool {
         let by_md5 = |secret: &Secret| matches!(secret, Secret::Md5(_) | Secret::Plain(_));
         match user.map(|user| &user.secret) {
-            Some(Secret::None) | None => self.settings.users.mostly(by_md5),
+            Some(Secret::None) | None => self.settings.mostly(by_md5),
             Some(secret) => by_md5(secret),
         }
     }
@@ -96,7 +160,7 @@ impl Judge<'_> {
             Some(Secret::Scram(verifier)) => self.stretch(verifier.clone(), &password).await?,
             Some(Secret::None) | None => {
                 // As much work as for the most.
-                if self.settings.users.mostly(|secret| matches!(secret, Secret::Scram(_))) {
+                if self.settings.mostly(|secret| matches!(secret, Secret::Scram(_))) {
                     self.stretch(Verifier::decoy(self.decoy_key, name), &password).await?;
                 }
                 false

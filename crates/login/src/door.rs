@@ -215,7 +215,8 @@ impl Door {
             stretching: &self.stretching,
             end_point: material.as_ref().and_then(|material| material.end_point()),
         };
-        let secret = judge.authenticate(stream, &startup.user, peer).await?;
+        let badge = stream.badge();
+        let secret = judge.authenticate(stream, &startup.user, peer, badge.as_ref()).await?;
         Ok(Entry::Client(startup, secret))
     }
 }

@@ -8,8 +8,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
+#[path = "door_badge_tests.rs"]
+mod badge;
 #[path = "door_tls_tests.rs"]
 mod encrypted;
+#[path = "door_lookup_tests.rs"]
+mod lookup;
 #[path = "door_relayed_tests.rs"]
 mod relayed;
 

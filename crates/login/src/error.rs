@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-/// A refusal, in PostgreSQL's words where it has some. All but the last three are the client's fault, and only those three may go
+/// A refusal, in PostgreSQL's words where it has some. All but the last four are the client's fault, and only those four may go
 /// away by trying again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
@@ -75,6 +75,18 @@ pub enum LoginError {
     /// Wrong password, or no such user: nobody outside can tell which.
     #[error("password authentication failed for user \"{0}\"")]
     Password(Box<str>, Mismatch),
+    /// No certificate, where one is asked for.
+    #[error("connection requires a valid client certificate")]
+    CertificateRequired,
+    /// Another's certificate; what is wrong is for the log.
+    #[error("certificate authentication failed for user \"{0}\"")]
+    Certificate(Box<str>, Box<str>),
+    /// Another user of the operating system; which is for the log.
+    #[error("peer authentication failed for user \"{0}\"")]
+    Peer(Box<str>, Box<str>),
+    /// Who knows the users did not say whether this is one.
+    #[error("could not look up user \"{0}\"")]
+    Lookup(Box<str>),
     /// More strangers at the door than it holds.
     #[error("sorry, too many clients already")]
     Full,
@@ -106,10 +118,14 @@ impl LoginError {
             | LoginError::TlsRequired
             | LoginError::Cleartext
             | LoginError::BindingNegotiation
+            | LoginError::CertificateRequired
+            | LoginError::Certificate(..)
+            | LoginError::Peer(..)
             | LoginError::Binding => "28000",
             LoginError::Replication(_) => "22023",
             LoginError::Switch(_) | LoginError::SwitchValue(_) => "42601",
             LoginError::EmptyPassword | LoginError::Password(..) => "28P01",
+            LoginError::Lookup(_) => "57P03",
             LoginError::Full => "53300",
             LoginError::Timeout => "57014",
             LoginError::Internal => "XX000",
@@ -118,16 +134,16 @@ impl LoginError {
 
     /// True when trying again may help.
     pub fn retryable(&self) -> bool {
-        matches!(self, LoginError::Full | LoginError::Timeout | LoginError::Internal)
+        matches!(self, LoginError::Lookup(_) | LoginError::Full | LoginError::Timeout | LoginError::Internal)
     }
 
     /// True when the client is at fault, false when we are.
     pub fn of_client(&self) -> bool {
-        !matches!(self, LoginError::Full | LoginError::Internal)
+        !matches!(self, LoginError::Lookup(_) | LoginError::Full | LoginError::Internal)
     }
 
     /// What only the log may know, as PostgreSQL's `errdetail_log`.
-    pub(crate) fn detail_log(&self) -> Option<&'static str> {
+    pub(crate) fn detail_log(&self) -> Option<&str> {
         match self {
             LoginError::Password(_, Mismatch::NoUser) => Some("there is no such user"),
             LoginError::Password(_, Mismatch::NoSecret) => Some("the user has no password"),
@@ -135,6 +151,10 @@ impl LoginError {
                 Some("the user's secret is an md5 hash, which scram-sha-256 cannot check")
             }
             LoginError::Password(_, Mismatch::Wrong) => Some("the password does not match"),
+            LoginError::Password(_, Mismatch::Certificate) => {
+                Some("the password is right, but the certificate is another's")
+            }
+            LoginError::Certificate(_, why) | LoginError::Peer(_, why) => Some(why),
             _ => None,
         }
     }
@@ -160,6 +180,7 @@ impl LoginError {
             LoginError::Cleartext => {
                 Some("Connect with sslmode=require or stronger, or let this user log in with SCRAM.")
             }
+            LoginError::Lookup(_) => Some("The servers that know the users did not answer; try again."),
             _ => None,
         }
     }
@@ -201,6 +222,8 @@ pub enum Mismatch {
     Md5Hash,
     /// Another password.
     Wrong,
+    /// A certificate that may not be this user.
+    Certificate,
 }
 
 /// How a login ends early.

@@ -4,9 +4,12 @@
 //! received in clear before a TLS handshake never count as received through it; unknown user and wrong password are told
 //! apart by nobody. Deliberately absent: sessions, pools, routing. A cancel request becomes a value, never a session.
 pub mod authenticate;
+pub mod badge;
 pub mod balancer;
+pub mod directory;
 pub mod door;
 pub mod error;
+pub mod ident;
 pub mod origin;
 pub mod prelude;
 pub mod random;

@@ -29,7 +29,7 @@ pub(crate) async fn prelude(stream: &mut Stream, settings: &Settings, peer: &Pee
     let (mut ssl_done, mut gss_done, mut material) = (false, false, None);
     stream.need(1).await?;
     if stream.input[0] == HANDSHAKE {
-        material = Some(direct(stream, tls.ok_or(Stop::Left)?).await?);
+        material = Some(direct(stream, tls.ok_or(Stop::Left)?, peer).await?);
         (ssl_done, gss_done) = (true, true);
     }
     loop {
@@ -41,7 +41,7 @@ pub(crate) async fn prelude(stream: &mut Stream, settings: &Settings, peer: &Pee
                 nothing_more(stream, "SSL")?;
                 if let Some(tls) = tls {
                     gss_done = true;
-                    material = Some(handshake(stream, tls).await?);
+                    material = Some(handshake(stream, tls, peer).await?);
                 }
             }
             Opening::Gss if !gss_done => {
@@ -80,7 +80,7 @@ fn nothing_more(stream: &Stream, request: &'static str) -> Result<(), Stop> {
     if stream.input.is_empty() { Ok(()) } else { Err(LoginError::Unencrypted(request).into()) }
 }
 
-async fn handshake(stream: &mut Stream, tls: &ServerTls) -> Result<Arc<Material>, Stop> {
+async fn handshake(stream: &mut Stream, tls: &ServerTls, peer: &Peer) -> Result<Arc<Material>, Stop> {
     let material = tls.current();
     let Some(Transport::Plain(plain)) = stream.take() else { return Err(Stop::Left) };
     match material.accept(plain, &stream.input).await {
@@ -89,15 +89,22 @@ async fn handshake(stream: &mut Stream, tls: &ServerTls) -> Result<Arc<Material>
             Ok(material)
         }
         Err(error) => {
-            tracing::debug!(%error, "TLS handshake failed");
+            // A certificate that does not hold is worth knowing of; other handshakes are broken off by whoever scans the network.
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            match inner {
+                Some(rustls::Error::InvalidCertificate(why)) => {
+                    tracing::info!(%peer, %why, "refused a client: its certificate is not valid");
+                }
+                _ => tracing::debug!(%peer, %error, "TLS handshake failed"),
+            }
             Err(Stop::Left)
         }
     }
 }
 
 /// TLS from the first byte on. Such a client must name the protocol, so that no other can be tricked into speaking to us.
-async fn direct(stream: &mut Stream, tls: &ServerTls) -> Result<Arc<Material>, Stop> {
-    let material = handshake(stream, tls).await?;
+async fn direct(stream: &mut Stream, tls: &ServerTls, peer: &Peer) -> Result<Arc<Material>, Stop> {
+    let material = handshake(stream, tls, peer).await?;
     let Some(transport) = stream.take() else { return Err(Stop::Left) };
     let named =
         matches!(&transport, Transport::Accepted(tls) if tls.get_ref().1.alpn_protocol() == Some(ALPN));

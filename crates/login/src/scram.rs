@@ -17,6 +17,10 @@ pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
 /// PostgreSQL's default iteration count.
 pub const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).expect("4096 is not zero");
 
+/// A verifier of more rounds than this judges no password in clear: at a few hundred nanoseconds each they would keep a thread busy for
+/// seconds, and a user may choose them. An exchange by SCRAM costs us no round.
+pub const MAX_ITERATIONS: u32 = 1_000_000;
+
 const KEY: usize = 32;
 
 /// What is stored of a password: enough to judge a proof, not enough to make one.
@@ -72,6 +76,9 @@ impl Verifier {
 
     /// True when the password is the one. Takes milliseconds of CPU: not for a thread that serves.
     pub fn accepts(&self, password: &str) -> bool {
+        if self.iterations.get() > MAX_ITERATIONS {
+            return false;
+        }
         let other = Verifier::derive(password, &self.salt, self.iterations);
         constant_time::verify_slices_are_equal(&self.stored_key, &other.stored_key).is_ok()
     }

@@ -1,6 +1,8 @@
 //! How the door judges. A value: swapped whole on reload.
 
+use crate::directory::Directory;
 use crate::door::Peer;
+use crate::ident::Map;
 use crate::users::{Secret, Users};
 use pgherd_net::tls::ServerTls;
 use std::collections::HashMap;
@@ -48,6 +50,22 @@ pub enum Method {
     /// By SCRAM; users with an md5 hash cannot.
     #[default]
     ScramSha256,
+    /// By its certificate alone.
+    Cert,
+    /// By the user of the operating system on a Unix socket; by SCRAM from anywhere else.
+    Peer,
+}
+
+/// What a client that comes by TCP must show besides (PostgreSQL documentation, "The pg_hba.conf File", `clientcert`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCert {
+    /// Nothing.
+    #[default]
+    Off,
+    /// A valid certificate.
+    VerifyCa,
+    /// A valid certificate that may be this user.
+    VerifyFull,
 }
 
 /// How one user proves who it is, in place of what holds for all.
@@ -57,6 +75,17 @@ pub struct Rule {
     pub method: Method,
     /// Where it need not.
     pub trusted: Trusted,
+    /// What it must show besides.
+    pub clientcert: ClientCert,
+}
+
+/// Who may be whom under another name; without a map only the name itself counts.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Common names of certificates.
+    pub cert: Option<Arc<Map>>,
+    /// Users of the operating system.
+    pub peer: Option<Arc<Map>>,
 }
 
 /// Everything the door goes by.
@@ -68,12 +97,18 @@ pub struct Settings {
     pub method: Method,
     /// Who need not prove it.
     pub trusted: Trusted,
+    /// What clients must show besides.
+    pub clientcert: ClientCert,
+    /// Who may be whom.
+    pub names: Names,
     /// Cleartext passwords are taken without TLS too. They never are by default.
     pub cleartext_without_tls: bool,
     /// Users for whom other rules hold.
     pub rules: HashMap<Box<str>, Rule>,
     /// Who may come.
     pub users: Arc<Users>,
+    /// Where users are looked up who are not among them.
+    pub directory: Option<Arc<Directory>>,
     /// From the first byte to the last message of the login.
     pub login_timeout: Duration,
     /// How many may be logging in at a time.
@@ -81,17 +116,24 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Method and trusted places for this user.
-    pub fn rule(&self, user: &str) -> (Method, &Trusted) {
-        self.rules.get(user).map_or((self.method, &self.trusted), |rule| (rule.method, &rule.trusted))
+    /// Method, trusted places and certificate for this user.
+    pub fn rule(&self, user: &str) -> (Method, &Trusted, ClientCert) {
+        let own = self.rules.get(user).map(|rule| (rule.method, &rule.trusted, rule.clientcert));
+        own.unwrap_or((self.method, &self.trusted, self.clientcert))
     }
-}
 
-impl Settings {
+    /// True when most secrets are of this kind; a stranger is then treated like the most.
+    pub(crate) fn mostly(&self, kind: impl Fn(&Secret) -> bool) -> bool {
+        match &self.directory {
+            Some(directory) => directory.usually(kind),
+            None => self.users.mostly(kind),
+        }
+    }
+
     /// Users whose stored secret cannot be judged by the method that holds for them, in order: they can never log in by a password.
     pub fn locked_out(&self) -> Vec<Box<str>> {
         let unfit = |(name, secret): &(&str, &Secret)| {
-            let (method, trusted) = self.rule(name);
+            let (method, trusted, _) = self.rule(name);
             matches!((secret, method), (Secret::Md5(_), Method::ScramSha256))
                 && *trusted == Trusted::default()
         };
@@ -107,9 +149,12 @@ impl Default for Settings {
             tls: TlsPolicy::default(),
             method: Method::default(),
             trusted: Trusted::default(),
+            clientcert: ClientCert::default(),
+            names: Names::default(),
             cleartext_without_tls: false,
             rules: HashMap::new(),
             users: Arc::default(),
+            directory: None,
             login_timeout: LOGIN_TIMEOUT,
             max_unauthenticated: MAX_UNAUTHENTICATED,
         }
@@ -151,6 +196,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// True when every address of its kind lies in it.
+    pub fn is_everywhere(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// True when the address lies in the network. An IPv4 address that arrives as IPv6 (`::ffff:a.b.c.d`) is IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let bits = |address: IpAddr| match address {
@@ -225,7 +275,7 @@ mod tests {
         for (name, secret) in [("a", "plain"), ("c", &*hash), ("b", &*hash), ("d", &*hash)] {
             users.insert(name, Secret::parse(secret));
         }
-        let own = Rule { method: Method::Md5, trusted: Trusted::default() };
+        let own = Rule { method: Method::Md5, ..Rule::default() };
         let rules = HashMap::from([("d".into(), own)]);
         let settings = Settings { users: Arc::new(users), rules, ..Settings::default() };
         assert_eq!(settings.locked_out(), ["b".into(), "c".into()]);

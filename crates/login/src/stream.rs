@@ -1,5 +1,6 @@
 //! A stranger's stream: reads no more than it must, keeps what it read too much, gathers what is to be sent.
 
+use crate::badge::Badge;
 use crate::error::Stop;
 use bytes::BytesMut;
 use pgherd_net::transport::Transport;
@@ -65,6 +66,11 @@ impl Stream {
     pub(crate) fn put(&mut self, transport: Transport) {
         self.input.clear();
         self.transport = Some(transport);
+    }
+
+    /// The certificate the client came with, if any.
+    pub(crate) fn badge(&self) -> Option<Badge> {
+        self.transport.as_ref().and_then(Badge::of)
     }
 
     /// True when the transport is encrypted.

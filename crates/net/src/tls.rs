@@ -3,10 +3,14 @@
 pub mod client;
 pub mod der;
 pub mod verifier;
+mod visitor;
 
 #[cfg(test)]
 mod tests;
 
+use crate::tls::client::Verify;
+use crate::tls::verifier::Verifier;
+use crate::tls::visitor::Visitor;
 use crate::transport::{Plain, Transport};
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
@@ -186,14 +190,7 @@ fn material(
         .map_err(TlsError::Setup)?;
     let builder = match client_ca {
         None => builder.with_no_client_auth(),
-        Some(path) => {
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(Arc::new(root_store(path)?), provider())
-                    .allow_unauthenticated()
-                    .build()
-                    .map_err(|error| file("root certificate", path, error))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(path) => builder.with_client_cert_verifier(Arc::new(visitor(path)?)),
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity(chain, &key)?)));
     config.alpn_protocols = vec![ALPN.to_vec()];
@@ -201,6 +198,17 @@ fn material(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Material { config: Arc::new(config), end_point })
+}
+
+/// The judge of client certificates.
+fn visitor(path: &Path) -> Result<Visitor, TlsError> {
+    let roots = certificates("root certificate", path)?;
+    let strict = WebPkiClientVerifier::builder_with_provider(Arc::new(root_store(path)?), provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| file("root certificate", path, error))?;
+    let old = Verifier::new(Verify::Issuer, roots, &provider()).map_err(TlsError::Setup)?;
+    Ok(Visitor::new(strict, old))
 }
 
 /// Certificate and key as one, proved to belong together. rustls proves it too, but for no version 1 certificate.

@@ -53,6 +53,22 @@ impl Transport {
         !matches!(self, Transport::Plain(_))
     }
 
+    /// The certificate a client came with, in DER; it was verified in the handshake.
+    pub fn client_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Transport::Accepted(tls) => Some(tls.get_ref().1.peer_certificates()?.first()?),
+            Transport::Plain(_) | Transport::Dialed(_) => None,
+        }
+    }
+
+    /// The certificate a server came with, in DER.
+    pub fn server_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Transport::Dialed(tls) => Some(tls.get_ref().1.peer_certificates()?.first()?),
+            Transport::Plain(_) | Transport::Accepted(_) => None,
+        }
+    }
+
     /// Asks the kernel whether the other side said something or closed, whatever the event loop has seen so far. A system call; an in-memory pipe has nothing to ask.
     pub fn is_stirred(&self) -> bool {
         use rustix::net::{RecvFlags, recv};
@@ -64,6 +80,32 @@ impl Transport {
             Plain::Pipe(_) => return false,
         };
         said != Err(rustix::io::Errno::AGAIN)
+    }
+
+    /// The address of our own end, when the stream is TCP. A system call.
+    pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
+        match self.plain() {
+            Plain::Tcp(tcp) => tcp.socket().local_addr().ok(),
+            Plain::Unix(_) | Plain::Pipe(_) => None,
+        }
+    }
+
+    /// TLS version and cipher suite; `None` without TLS.
+    pub fn encryption(&self) -> Option<Box<str>> {
+        let (version, suite) = match self {
+            Transport::Plain(_) => return None,
+            Transport::Accepted(tls) => {
+                let (_, session) = tls.get_ref();
+                (session.protocol_version(), session.negotiated_cipher_suite())
+            }
+            Transport::Dialed(tls) => {
+                let (_, session) = tls.get_ref();
+                (session.protocol_version(), session.negotiated_cipher_suite())
+            }
+        };
+        let version = version.map_or("TLS", |version| version.as_str().unwrap_or("TLS"));
+        let suite = suite.and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+        Some(format!("{}/{suite}", version.replace("v1_", "v1.")).into())
     }
 
     /// The stream below TLS, or the stream itself.

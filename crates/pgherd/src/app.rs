@@ -1,13 +1,16 @@
 //! Where the crates are put together: threads, wiring, signals. No policy.
 
 pub mod balancers;
+pub mod console;
 pub mod control;
 pub mod entrance;
 pub mod explain;
 pub mod faces;
 pub mod handover;
+mod inquiry;
 pub mod keeper;
 pub mod logging;
+pub mod orders;
 pub mod places;
 pub mod plan;
 pub mod rehearsal;
@@ -59,6 +62,12 @@ pub struct House {
     pub registry: Arc<Registry>,
     /// The controller's handle.
     pub controller: pgherd_controller::handle::Handle,
+    /// Clients of the console.
+    pub consoles: console::Consoles,
+    /// What the console asks of the control thread.
+    pub orders: orders::Orders,
+    /// What databases had done a while ago.
+    pub history: console::statistics::History,
     /// Workers, in order of their homes.
     pub workers: Vec<workers::Worker>,
 }
@@ -100,6 +109,9 @@ pub enum StartError {
     /// The users file.
     #[error(transparent)]
     Users(#[from] pgherd_login::users::UsersError),
+    /// The user name maps.
+    #[error(transparent)]
+    Ident(#[from] pgherd_login::ident::IdentError),
     /// The door.
     #[error(transparent)]
     Login(#[from] pgherd_login::error::LoginError),
@@ -109,9 +121,11 @@ impl StartError {
     /// The exit code: files that settings name are part of the settings.
     pub fn exit(&self) -> u8 {
         match self {
-            StartError::Tls(_) | StartError::NodeTls(..) | StartError::Users(_) | StartError::Faults(_) => {
-                exit::CONFIG
-            }
+            StartError::Tls(_)
+            | StartError::NodeTls(..)
+            | StartError::Users(_)
+            | StartError::Ident(_)
+            | StartError::Faults(_) => exit::CONFIG,
             StartError::Io(..) | StartError::Login(_) => 1,
         }
     }
@@ -137,45 +151,52 @@ fn build(
         encryption.connector(),
     )
     .map_err(|error| StartError::Io("state_dir".into(), error))?;
-    let handover = settings.server.handover_dir.as_deref().map(handover::Handover::new).transpose()?;
     let workers = workers::start(settings.server.workers, &registry)
         .map_err(|error| StartError::Io("worker threads".into(), error))?;
-    let hints = controller.clone();
+    let door = Arc::new(Door::new(keeper.door(&cell)?)?);
+    let (hints, entry) = (controller.clone(), door.clone());
     let mut common = Common::new(
         workers.iter().map(|worker| worker.runtime.clone()).collect(),
         cell.clone(),
         gauges,
         Box::new(move |node, hint| {
-            hints.hint(
-                node,
-                match hint {
-                    Hint::Refused => pgherd_failover::event::Hint::Refused,
-                    Hint::Lost => pgherd_failover::event::Hint::Reset,
-                },
-            );
+            let seen = match hint {
+                Hint::Refused => pgherd_failover::event::Hint::Refused,
+                Hint::Lost => pgherd_failover::event::Hint::Reset,
+            };
+            hints.hint(node, seen);
         }),
-    );
+    )
+    .with_denied(Box::new(move |user| {
+        if let Some(directory) = &entry.settings().directory {
+            directory.doubt(user);
+        }
+    }));
     // One time for both wings: the age of what a replica has is reckoned from moments of the controller.
     common.clock = CoarseClock::since(controller.born());
     let pools = Pools::new(keeper.clone(), common, keeper::max_servers(&settings));
+    let consoles =
+        console::Consoles::start().map_err(|error| StartError::Io("console thread".into(), error))?;
     let random = Box::new(|bytes: &mut [u8]| {
         assert!(pgherd_login::random::fill(bytes), "the system has no random numbers");
     });
     let shared = Shared::new(cell, pools, keeper.clone(), random);
-    let door = Arc::new(Door::new(keeper.door()?)?);
     let house = House {
         started,
+        handover: handover::Handover::of(&settings)?,
         settings: RwLock::new(settings),
         path,
         keeper: RwLock::new(keeper),
         door,
         shared,
         encryption,
-        handover: handover.map(Arc::new),
         reloads: reloads::Reloads::default(),
         logging,
         registry,
         controller,
+        consoles,
+        orders: orders::Orders::default(),
+        history: console::statistics::History::begin(),
         workers,
     };
     Ok((Arc::new(house), driver))

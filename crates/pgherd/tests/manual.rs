@@ -5,6 +5,8 @@ use clap::Parser;
 use pgherd::cli::Cli;
 use pgherd::config::environment::Environment;
 use pgherd::config::file::load_text;
+use pgherd_admin::console::command::{Asking, Command, parse};
+use pgherd_admin::console::show::Show;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -17,8 +19,16 @@ fn read(name: &str) -> String {
 
 /// Every page for people: Markdown that is not a result of a program.
 fn pages() -> Vec<String> {
-    let pages =
-        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "bench/RESULTS.md", "tests/drivers/README.md"];
+    let pages = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "bench/RESULTS.md",
+        "docs/console.md",
+        "docs/pooling.md",
+        "docs/authentication.md",
+        "tests/drivers/README.md",
+    ];
     pages.iter().map(ToString::to_string).collect()
 }
 
@@ -157,4 +167,36 @@ fn keys_and_metrics_a_page_names_are_known() {
         }
     }
     assert!(count >= 4, "only {count} keys were found");
+}
+
+/// The text of every command in the tables of docs/console.md.
+fn console_commands(page: &str) -> Vec<String> {
+    let first_cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" |"));
+    let commands =
+        first_cells.flat_map(|(cell, _)| cell.split(", ").map(|one| one.trim_matches('`').to_string()));
+    commands.collect()
+}
+
+#[test]
+fn the_consoles_page_names_every_command_and_no_other() {
+    let page = read("docs/console.md");
+    let asking = Asking { user: "u", database: "pgherd", version: "" };
+    let (mut shown, mut acts) = (Vec::new(), 0);
+    for command in console_commands(&page) {
+        for text in [command.replace(" [db]", ""), command.replace(['[', ']'], "")] {
+            let text = text.replace(" id", " 1");
+            match parse(&text, asking) {
+                Command::Show(show) => shown.push(show),
+                Command::Act(_) => acts += 1,
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+    for show in Show::ALL {
+        assert!(shown.contains(show), "{show:?} is not in docs/console.md");
+    }
+    assert!(acts >= 26, "{acts} of 13 commands, twice each");
+    for column in ["sv_pinned", "nodes", "listener", "doing", "pin", "node", "epoch", "console"] {
+        assert!(page.contains(&format!("`{column}`")), "the added column {column} is not in docs/console.md");
+    }
 }

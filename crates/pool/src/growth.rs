@@ -8,8 +8,11 @@ use crate::pool::{CONNECT_BACKOFF, Hint, Inner, Pool};
 use crate::server::{Baggage, Identity, Server};
 use crate::shape::{Shape, jitter};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::time::Instant;
+
+/// SQLSTATE of a refused password (PostgreSQL documentation, "PostgreSQL Error Codes").
+const INVALID_PASSWORD: &str = "28P01";
 
 impl<B: Baggage> Pool<B> {
     /// Decides whether one more connection is made now, and counts it if so.
@@ -19,6 +22,7 @@ impl<B: Baggage> Pool<B> {
         let backoff = inner.connect_after.is_some_and(|after| now < after);
         let wanted = inner.shelf.waiting() > inner.connecting || inner.total < shape.min_size;
         if inner.closed
+            || inner.paused
             || backoff
             || !wanted
             || inner.total >= max
@@ -63,6 +67,7 @@ impl<B: Baggage> Pool<B> {
     async fn connect_one(self: Arc<Self>, home: usize, permit: Permit) {
         let shape = self.shape.load_full();
         let epoch = self.present_epoch(&shape);
+        let generation = self.generation.load(Ordering::Acquire);
         let made = crate::connect::connect(&shape.target, &[]).await;
         let made = made.and_then(|made| {
             // Nothing may follow ReadyForQuery before we ask for something.
@@ -90,6 +95,13 @@ impl<B: Baggage> Pool<B> {
                     epoch,
                     opened: self.common.gauges.of(node).opened(),
                     target,
+                    user: self.key.user.clone(),
+                    local: made.transport.local_addr(),
+                    encryption: made.transport.encryption(),
+                    generation,
+                    since: now,
+                    used: AtomicU64::new(now),
+                    statements: AtomicUsize::new(0),
                     pid: made.pid,
                     secret: made.secret,
                 });
@@ -133,10 +145,13 @@ impl<B: Baggage> Pool<B> {
             inner.connect_after = Some(Instant::now() + CONNECT_BACKOFF);
             // As long as there are connections, whoever waits will be served by one of them. When we ourselves ran out of something, waiting is all that helps.
             let alone = inner.total == inner.connecting && error.fault() != Fault::Local;
-            if alone { inner.shelf.dismiss(|_| true) } else { Vec::new() }
+            if alone && !inner.paused { inner.shelf.dismiss(|_| true) } else { Vec::new() }
         };
         for waiter in refused {
             waiter.refuse(NoServer::Connect(error.clone()));
+        }
+        if error.sqlstate() == INVALID_PASSWORD {
+            self.common.denied(&self.key.user);
         }
         if error.fault() == Fault::Node {
             (self.common.hint)(self.key.node, Hint::Refused);

@@ -76,6 +76,9 @@ impl<B: Baggage> Pool<B> {
         let mut inner = self.inner.lock();
         let waited = inner.shelf.waiters().map(|waiter| now.saturating_duration_since(waiter.since)).max();
         let reserve = waited.is_some_and(|waited| waited >= shape.reserve_after);
+        if inner.paused {
+            return false;
+        }
         match self.may_connect(&mut inner, now, reserve) {
             Some(permit) => {
                 drop(inner);

@@ -10,6 +10,7 @@ pub mod exchange;
 pub mod growth;
 pub mod janitor;
 pub mod line;
+pub mod pause;
 pub mod pool;
 pub mod pools;
 pub mod reset;

@@ -21,6 +21,8 @@ pub enum NoServer {
     Timeout,
     /// The node left the cluster, or the route to it was closed.
     Closed,
+    /// An operator has paused the database; to be asked again when that is over.
+    Paused,
 }
 
 #[derive(Debug)]

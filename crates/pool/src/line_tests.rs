@@ -44,6 +44,13 @@ fn server() -> Box<Server<Nothing>> {
         epoch: 1,
         opened: Default::default(),
         target: Arc::new(target),
+        user: "alice".into(),
+        local: None,
+        encryption: None,
+        generation: 0,
+        since: 0,
+        used: Default::default(),
+        statements: Default::default(),
         pid: 1,
         secret: Box::default(),
     };

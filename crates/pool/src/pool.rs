@@ -58,6 +58,8 @@ pub(crate) struct Inner<B> {
     pub(crate) connecting: usize,
     pub(crate) connect_after: Option<Instant>,
     pub(crate) closed: bool,
+    /// An operator wants no connections now.
+    pub(crate) paused: bool,
 }
 
 /// What pools share.
@@ -76,7 +78,12 @@ pub struct Common {
     pub last: AtomicU64,
     /// Tells the control plane.
     pub hint: Box<dyn Fn(NodeId, Hint) + Send + Sync>,
+    /// Tells who keeps the secrets that a server refused this user's.
+    denied: Option<Denied>,
 }
+
+/// Is told of users whose secret a server refused.
+pub type Denied = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Common {
     /// Things to share for pools whose connections live on these runtimes, one per home.
@@ -94,6 +101,20 @@ impl Common {
             gauges,
             last: AtomicU64::new(0),
             hint,
+            denied: None,
+        }
+    }
+
+    /// The same, with somebody to be told of refused secrets.
+    #[must_use]
+    pub fn with_denied(self, denied: Denied) -> Common {
+        Common { denied: Some(denied), ..self }
+    }
+
+    /// A server refused this user's secret.
+    pub(crate) fn denied(&self, user: &str) {
+        if let Some(denied) = &self.denied {
+            denied(user);
         }
     }
 }
@@ -113,6 +134,8 @@ pub struct Pool<B> {
     pub(crate) at_home: Vec<AtomicUsize>,
     pub(crate) valid_since: AtomicU64,
     pub(crate) epoch: AtomicU64,
+    /// Connections of an earlier generation are closed as they become free.
+    pub(crate) generation: AtomicU64,
     closed: AtomicBool,
     pub(crate) parameters: ArcSwap<Vec<(Box<str>, Box<str>)>>,
     pub(crate) checkouts: Vec<pgherd_metrics::counter::Counter>,
@@ -140,6 +163,7 @@ impl<B: Baggage> Pool<B> {
             connecting: 0,
             connect_after: None,
             closed: false,
+            paused: false,
         };
         Arc::new(Pool {
             key,
@@ -152,6 +176,7 @@ impl<B: Baggage> Pool<B> {
             at_home: (0..homes).map(|_| AtomicUsize::new(0)).collect(),
             valid_since: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             parameters: ArcSwap::default(),
             checkouts: (0..homes).map(|_| Default::default()).collect(),
@@ -250,6 +275,9 @@ impl<B: Baggage> Pool<B> {
             if inner.closed {
                 return Err(NoServer::Closed);
             }
+            if inner.paused {
+                return Err(NoServer::Paused);
+            }
             let ticket = inner.shelf.wait(home, waiter);
             // Between the look at the shelf and the line a server may have come back.
             let idle = inner.shelf.take(home, |_| true).and_then(|server| {
@@ -297,7 +325,8 @@ impl<B: Baggage> Pool<B> {
             let mut inner = self.inner.lock();
             let superfluous = inner.total > inner.max_size
                 && (inner.shelf.waiting() == 0 || inner.total > inner.max_size + inner.reserve_size);
-            if inner.closed || now >= server.expires || superfluous {
+            let outdated = server.identity.generation < self.generation.load(Ordering::Acquire);
+            if inner.closed || inner.paused || now >= server.expires || superfluous || outdated {
                 drop(inner);
                 return self.forget(server);
             }

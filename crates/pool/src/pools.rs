@@ -1,6 +1,7 @@
 //! All pools.
 
 use crate::budget::Budget;
+use crate::pause::Pauses;
 use crate::pool::{Common, Key, Pool};
 use crate::server::Baggage;
 use crate::shape::Shape;
@@ -26,6 +27,7 @@ pub struct Pools<B> {
     pools: RwLock<HashMap<Key, Arc<Pool<B>>>>,
     nodes: Mutex<HashMap<NodeId, Arc<Budget>>>,
     all: Arc<Budget>,
+    pub(crate) pauses: Pauses,
 }
 
 impl<B> std::fmt::Debug for Pools<B> {
@@ -43,6 +45,7 @@ impl<B: Baggage> Pools<B> {
             pools: RwLock::default(),
             nodes: Mutex::default(),
             all: Budget::new(max),
+            pauses: Pauses::default(),
         })
     }
 
@@ -66,6 +69,8 @@ impl<B: Baggage> Pools<B> {
             let pool = Pool::new(key.clone(), shape, vec![budget, self.all.clone()], self.common.clone());
             pool.valid_since.store(node.valid_since, Ordering::Release);
             pool.epoch.store(snapshot.epoch, Ordering::Release);
+            // Asked under the lock: whoever pauses either is seen here, or sees this pool.
+            pool.inner.lock().paused = self.pauses.holds(&key.database);
             pool
         });
         Some(pool.clone())
@@ -94,9 +99,18 @@ impl<B: Baggage> Pools<B> {
         self.reshape(&snapshot);
     }
 
+    /// What this user's connections are opened with has changed: those to come are opened with the new; those there are stay.
+    pub fn renew(&self, user: &str) {
+        self.redraw_of(&self.common.cell.load_full(), |pool| *pool.key.user == *user);
+    }
+
     fn reshape(&self, snapshot: &Snapshot) {
+        self.redraw_of(snapshot, |_| true);
+    }
+
+    fn redraw_of(&self, snapshot: &Snapshot, which: impl Fn(&Pool<B>) -> bool) {
         let blueprint = self.blueprint.read().clone();
-        for pool in self.all() {
+        for pool in self.all().into_iter().filter(|pool| which(pool)) {
             if let Some(node) = snapshot.node(pool.key.node) {
                 pool.set_shape(blueprint.shape(node, &pool.key.database, &pool.key.user));
             }

@@ -1,6 +1,6 @@
 //! Cleaning a server after a session that left something on it.
 
-use crate::exchange::simple;
+use crate::exchange::{Failed, answer, simple};
 use crate::pool::Pool;
 use crate::server::{Baggage, Server};
 use std::sync::Arc;
@@ -23,6 +23,23 @@ impl<B: Baggage> Pool<B> {
             let mut server = server;
             match simple(&mut server.transport, b"ROLLBACK", RESET_TIMEOUT).await {
                 Ok(_) => pool.release(server),
+                Err(_) => pool.forget(server),
+            }
+        });
+    }
+}
+
+impl<B: Baggage> Pool<B> {
+    /// A session leaves a server that owes one more answer, to a question of ours: it is waited for, then the server is cleaned.
+    pub fn clean_after_answer(self: &Arc<Self>, server: Box<Server<B>>) {
+        if server.baggage.is_spoiled() {
+            return self.forget(server);
+        }
+        let pool = self.clone();
+        spawn(self, server.home, async move {
+            let mut server = server;
+            match answer(&mut server.transport, RESET_TIMEOUT).await {
+                Ok(_) | Err(Failed::Refused(_)) => reset(pool, server).await,
                 Err(_) => pool.forget(server),
             }
         });

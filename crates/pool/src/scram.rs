@@ -10,6 +10,9 @@ use std::num::NonZeroU32;
 /// The mechanism's name on the wire.
 pub const MECHANISM: &str = "SCRAM-SHA-256";
 
+/// The mechanism bound to the TLS channel.
+pub const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
+
 /// A server that asks for more rounds than this gets none: at a few hundred nanoseconds each they would keep a thread busy for
 /// seconds. PostgreSQL's default is 4096.
 pub const MAX_ITERATIONS: u32 = 1_000_000;
@@ -66,10 +69,33 @@ pub enum ScramError {
     Random,
 }
 
+/// What an exchange says about the TLS channel it runs in (RFC 5802, section 6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// We could not bind it: no TLS, or not asked to.
+    Unable,
+    /// We could, and the server did not offer to. One that did notices that somebody took its offer away.
+    Unoffered,
+    /// Bound to the server's certificate (`tls-server-end-point`, RFC 5929): with [`MECHANISM_PLUS`].
+    EndPoint(Box<[u8]>),
+}
+
+impl Binding {
+    /// The GS2 header, and the data behind it.
+    fn header(&self) -> (&'static str, &[u8]) {
+        match self {
+            Binding::Unable => ("n,,", b""),
+            Binding::Unoffered => ("y,,", b""),
+            Binding::EndPoint(data) => ("p=tls-server-end-point,,", data),
+        }
+    }
+}
+
 /// Before the server spoke.
 #[derive(Debug)]
 pub struct Begun {
     nonce: String,
+    binding: Binding,
 }
 
 /// What the server wants to be answered.
@@ -91,15 +117,15 @@ impl Begun {
     ///
     /// # Errors
     /// [`ScramError::Random`].
-    pub fn new() -> Result<Begun, ScramError> {
+    pub fn new(binding: Binding) -> Result<Begun, ScramError> {
         let mut bytes = [0; NONCE_BYTES];
         rand::fill(&mut bytes).map_err(|_| ScramError::Random)?;
-        Ok(Begun { nonce: BASE64.encode(bytes) })
+        Ok(Begun { nonce: BASE64.encode(bytes), binding })
     }
 
     /// The client-first-message. The user name stays empty: PostgreSQL takes it from the startup packet.
     pub fn message(&self) -> String {
-        format!("n,,n=,r={}", self.nonce)
+        format!("{}n=,r={}", self.binding.header().0, self.nonce)
     }
 
     /// Takes the server-first-message.
@@ -126,7 +152,9 @@ impl Begun {
         if iterations.get() > MAX_ITERATIONS {
             return Err(ScramError::Iterations(iterations.get()));
         }
-        let without_proof = format!("c=biws,r={nonce}");
+        let (header, data) = self.binding.header();
+        let bound = BASE64.encode([header.as_bytes(), data].concat());
+        let without_proof = format!("c={bound},r={nonce}");
         let auth_message = format!("n=,r={},{text},{without_proof}", self.nonce);
         Ok(Challenge { salt, iterations, auth_message, without_proof })
     }
@@ -173,7 +201,7 @@ mod tests {
     const ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).expect("4096 is not zero");
 
     fn begun() -> Begun {
-        Begun { nonce: "rOprNGfwEbeRWgbNEkqO".into() }
+        Begun { nonce: "rOprNGfwEbeRWgbNEkqO".into(), binding: Binding::Unable }
     }
 
     const SERVER_FIRST: &[u8] =
@@ -234,16 +262,24 @@ mod tests {
         use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
         for password in ["secret", "", "pass\u{a0}word", "I\u{ad}X", "\u{2168}", "\u{7}bell", "пароль"]
         {
-            let mut oracle = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-            let theirs = String::from_utf8(oracle.message().to_vec()).unwrap();
-            let nonce = theirs.rsplit("r=").next().unwrap();
-            let server_first = format!("r={nonce}more,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=16");
-            oracle.update(server_first.as_bytes()).unwrap();
-            let challenge = Begun { nonce: nonce.into() }.challenge(server_first.as_bytes()).unwrap();
-            let keys = Keys::derive(password, &challenge.salt, challenge.iterations);
-            let answer = challenge.answer(&keys).0;
-            let theirs = String::from_utf8(oracle.message().to_vec()).unwrap();
-            assert_eq!(answer, theirs, "{password}");
+            for (binding, theirs) in [
+                (Binding::Unable, ChannelBinding::unsupported()),
+                (Binding::Unoffered, ChannelBinding::unrequested()),
+                (Binding::EndPoint([7; 32].into()), ChannelBinding::tls_server_end_point(vec![7; 32])),
+            ] {
+                let mut oracle = ScramSha256::new(password.as_bytes(), theirs);
+                let theirs = String::from_utf8(oracle.message().to_vec()).unwrap();
+                let nonce = theirs.rsplit("r=").next().unwrap();
+                let server_first = format!("r={nonce}more,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=16");
+                oracle.update(server_first.as_bytes()).unwrap();
+                let begun = Begun { nonce: nonce.into(), binding };
+                assert!(theirs.starts_with(begun.binding.header().0), "{theirs}");
+                let challenge = begun.challenge(server_first.as_bytes()).unwrap();
+                let keys = Keys::derive(password, &challenge.salt, challenge.iterations);
+                let answer = challenge.answer(&keys).0;
+                let theirs = String::from_utf8(oracle.message().to_vec()).unwrap();
+                assert_eq!(answer, theirs, "{password}");
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use pgherd_net::transport::Transport;
 use pgherd_topology::gauge::Moment;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -34,6 +35,20 @@ pub struct Identity {
     pub opened: Moment,
     /// Where it was connected to.
     pub target: Arc<Target>,
+    /// User of its pool.
+    pub user: Arc<str>,
+    /// Our end of it, over TCP.
+    pub local: Option<std::net::SocketAddr>,
+    /// TLS version and cipher suite, with TLS.
+    pub encryption: Option<Box<str>>,
+    /// The pool's generation when it was begun: an operator may ask for newer ones.
+    pub generation: u64,
+    /// When it was made, in milliseconds of the process.
+    pub since: u64,
+    /// When a session got it last, in milliseconds of the process.
+    pub used: AtomicU64,
+    /// Statements prepared on it when it was released last.
+    pub statements: AtomicUsize,
     /// Its process id.
     pub pid: i32,
     /// Secret for cancel requests.

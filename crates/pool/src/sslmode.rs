@@ -68,16 +68,29 @@ impl FromStr for SslMode {
     }
 }
 
+/// Whether a login is bound to the TLS channel: libpq's `channel_binding` (PostgreSQL documentation, "Parameter Key Words").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChannelBinding {
+    /// Never.
+    Disable,
+    /// When the server offers it.
+    #[default]
+    Prefer,
+    /// Or there is no login.
+    Require,
+}
+
 /// An `sslmode` with the TLS it needs.
 #[derive(Clone, Debug)]
 pub struct Ssl {
     mode: SslMode,
     tls: Option<ClientTls>,
+    binding: ChannelBinding,
 }
 
 impl Ssl {
     /// No encryption.
-    pub const DISABLED: Ssl = Ssl { mode: SslMode::Disable, tls: None };
+    pub const DISABLED: Ssl = Ssl { mode: SslMode::Disable, tls: None, binding: ChannelBinding::Prefer };
 
     /// Reads the certificate files the mode needs.
     ///
@@ -91,7 +104,18 @@ impl Ssl {
             SslMode::Require | SslMode::VerifyCa => Verify::Issuer,
             SslMode::VerifyFull => Verify::IssuerAndHost,
         };
-        Ok(Ssl { mode, tls: Some(ClientTls::load(verify, files)?) })
+        Ok(Ssl { mode, tls: Some(ClientTls::load(verify, files)?), binding: ChannelBinding::default() })
+    }
+
+    /// The same with another channel binding.
+    #[must_use]
+    pub fn with_binding(self, binding: ChannelBinding) -> Ssl {
+        Ssl { binding, ..self }
+    }
+
+    /// The channel binding.
+    pub fn binding(&self) -> ChannelBinding {
+        self.binding
     }
 
     /// The mode.

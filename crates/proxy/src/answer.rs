@@ -117,7 +117,7 @@ pub fn unserved(why: &Unserved) -> Report {
         )
         .detail(format!("After {}: {error}.", seconds(*waited)))
         .hint(remedy(error)),
-        Unserved::NoServer(NoServer::Closed, ..) => {
+        Unserved::NoServer(NoServer::Closed | NoServer::Paused, ..) => {
             Report::new(Severity::Error, code::CANNOT_CONNECT_NOW, "the route to the server was closed")
                 .hint("Retry the transaction; nothing of it was sent to a server.")
         }
@@ -293,6 +293,11 @@ pub fn timed_out(bell: crate::card::Bell) -> Report {
 /// No such database.
 pub fn unknown_database(name: &str) -> Report {
     Report::new(Severity::Fatal, code::INVALID_CATALOG_NAME, format!("database \"{name}\" does not exist"))
+}
+
+/// An operator lets nobody in there.
+pub fn disabled(name: &str) -> Report {
+    Report::new(Severity::Fatal, code::NOT_IN_PREREQUISITE_STATE, format!("database \"{name}\" is disabled"))
 }
 
 /// A long wait in line; the client goes on waiting.

@@ -1,9 +1,11 @@
 //! A session as others see it, and the bell they ring.
 
 use parking_lot::Mutex;
+use pgherd_login::door::{Admitted, Peer};
 use pgherd_session::pin::Pin;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 /// What a session is doing.
@@ -56,6 +58,45 @@ pub enum Bell {
     Rest = 128,
 }
 
+/// Who a session is, and where its client comes from.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// Name of the listener.
+    pub listener: Arc<str>,
+    /// Database as the client asked for it.
+    pub database: Arc<str>,
+    /// Authenticated user.
+    pub user: Arc<str>,
+    /// The client's address; `None` for a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// The address it came to; `None` for a Unix socket.
+    pub local: Option<SocketAddr>,
+    /// TLS version and cipher suite, with TLS.
+    pub encryption: Option<Box<str>>,
+    /// What the client called itself when it came.
+    pub application: Box<str>,
+}
+
+impl Who {
+    /// A client that was let in by this listener.
+    pub fn of(listener: Arc<str>, admitted: &Admitted) -> Who {
+        // Of two settings with the same name the later counts.
+        let application = admitted.settings.iter().rev().find(|(name, _)| &**name == "application_name");
+        Who {
+            listener,
+            database: admitted.database.clone(),
+            user: admitted.user.clone(),
+            peer: match &admitted.peer {
+                Peer::Tcp(address) => Some(*address),
+                Peer::Unix(_) => None,
+            },
+            local: admitted.transport.local_addr(),
+            encryption: admitted.transport.encryption(),
+            application: application.map(|(_, value)| value.clone()).unwrap_or_default(),
+        }
+    }
+}
+
 /// Marks the number of the held server while a cancel request is bound to it.
 const CANCELLING: u64 = 1 << 63;
 
@@ -68,18 +109,18 @@ pub struct Card {
     pub slot: u32,
     /// Secret of the key the client got.
     pub secret: Box<[u8]>,
-    /// Database as the client asked for it.
-    pub database: Arc<str>,
-    /// Authenticated user.
-    pub user: Arc<str>,
-    /// Name of the listener.
-    pub listener: Arc<str>,
+    /// Who it is.
+    pub who: Who,
     /// When it came in, in milliseconds of the process.
     pub came: u64,
     /// Limits in time.
     pub timeouts: crate::terms::Timeouts,
     doing: AtomicU8,
     since: AtomicU64,
+    /// Statements prepared under names when it was last between two transactions.
+    pub statements: AtomicUsize,
+    /// What the client calls itself now, when that is something else than at first.
+    renamed: Mutex<Option<Box<str>>>,
     bells: AtomicU32,
     waker: Mutex<Option<Waker>>,
     /// Why it keeps its server: place in [`Pin::ALL`] plus one, 0 for no reason.
@@ -94,18 +135,17 @@ impl Card {
         id: u64,
         slot: u32,
         secret: Box<[u8]>,
-        who: (Arc<str>, Arc<str>, Arc<str>),
+        who: Who,
         timeouts: crate::terms::Timeouts,
         now: u64,
     ) -> Card {
-        let (listener, database, user) = who;
         Card {
             id,
             slot,
             secret,
-            database,
-            user,
-            listener,
+            statements: AtomicUsize::new(0),
+            renamed: Mutex::new(None),
+            who,
             came: now,
             timeouts,
             doing: AtomicU8::new(Doing::Waiting as u8),
@@ -140,6 +180,16 @@ impl Card {
     pub fn pin(&self) -> Option<Pin> {
         let at = usize::from(self.pin.load(Ordering::Relaxed)).checked_sub(1)?;
         Pin::ALL.get(at).copied()
+    }
+
+    /// What the client calls itself now (`application_name`).
+    pub fn application(&self) -> String {
+        self.renamed.lock().as_deref().unwrap_or(&self.who.application).to_owned()
+    }
+
+    /// The client calls itself so from now on.
+    pub(crate) fn rename(&self, application: &str) {
+        *self.renamed.lock() = Some(application.into());
     }
 
     /// Rings: the session sees it at its next step.

@@ -1,6 +1,6 @@
 //! The register of sessions: limits on clients, and who a cancel request speaks of.
 
-use crate::card::Card;
+use crate::card::{Card, Who};
 use crate::terms::Terms;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -48,13 +48,13 @@ impl Cards {
     /// [`Full`] when a limit is reached.
     pub fn enter(
         self: &Arc<Self>,
-        who: (Arc<str>, Arc<str>, Arc<str>),
+        who: Who,
         terms: &Terms,
         max: usize,
         secret: Box<[u8]>,
         now: u64,
     ) -> Result<Entry, Full> {
-        let (_, database, user) = &who;
+        let (database, user) = (who.database.clone(), who.user.clone());
         let mut inner = self.inner.lock();
         let count = inner.slots.len() - inner.free.len();
         if inner.closing {
@@ -63,19 +63,19 @@ impl Cards {
         if count >= max {
             return Err(Full::All(max));
         }
-        if inner.users.get(user).copied().unwrap_or(0) >= terms.max_clients_of_user {
+        if inner.users.get(&user).copied().unwrap_or(0) >= terms.max_clients_of_user {
             return Err(Full::User(terms.max_clients_of_user));
         }
-        if inner.databases.get(database).copied().unwrap_or(0) >= terms.max_clients_of_database {
+        if inner.databases.get(&database).copied().unwrap_or(0) >= terms.max_clients_of_database {
             return Err(Full::Database(terms.max_clients_of_database));
         }
-        *inner.users.entry(user.clone()).or_default() += 1;
-        *inner.databases.entry(database.clone()).or_default() += 1;
+        *inner.users.entry(user).or_default() += 1;
+        *inner.databases.entry(database).or_default() += 1;
         let slot = inner.free.pop().unwrap_or_else(|| {
             inner.slots.push(None);
             (inner.slots.len() - 1) as u32
         });
-        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = self.next_id();
         let card = Arc::new(Card::new(id, slot, secret, who, terms.timeouts, now));
         inner.slots[slot as usize] = Some(card.clone());
         Ok(Entry { cards: self.clone(), card, shown: None })
@@ -111,6 +111,17 @@ impl Cards {
         }
     }
 
+    /// A number no session has or will have.
+    pub fn next_id(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Clients of each user and of each database, by the names the clients used.
+    pub fn counts(&self) -> (HashMap<Arc<str>, usize>, HashMap<Arc<str>, usize>) {
+        let inner = self.inner.lock();
+        (inner.users.clone(), inner.databases.clone())
+    }
+
     /// Sessions now.
     pub fn count(&self) -> usize {
         let inner = self.inner.lock();
@@ -138,7 +149,8 @@ impl Cards {
         inner.slots[card.slot as usize] = None;
         inner.free.push(card.slot);
         let inner = &mut *inner;
-        for (counts, name) in [(&mut inner.users, &card.user), (&mut inner.databases, &card.database)] {
+        for (counts, name) in [(&mut inner.users, &card.who.user), (&mut inner.databases, &card.who.database)]
+        {
             if let Some(count) = counts.get_mut(name) {
                 *count -= 1;
                 if *count == 0 {

@@ -184,10 +184,12 @@ impl Session {
         let at = Reason::ALL.iter().position(|reason| *reason == way.reason).unwrap_or(0);
         self.worker.counters.routed[at].bump_local(1);
         pool.count_checkout(self.worker.home);
+        self.count_assignment();
         self.note_why(way);
         self.count_unit(way.node, way.replica);
         let card = &self.entry.card;
         card.hold(server.identity.number);
+        server.identity.used.store(self.shared.now(), Ordering::Relaxed);
         if pool.is_stale(&server) {
             // Fenced between the pool's look and ours.
             card.ring(Bell::Cut);

@@ -62,9 +62,16 @@ impl Session {
         match self.terms.routing {
             Routing::Replicas => {}
             Routing::Primary => self.note_write(node),
+            // SET, SHOW and their like neither change nor show anything that replicas have.
+            Routing::Any if self.is_lone_setting() => {}
             Routing::Any if replica || self.is_lone_read() => {
                 let seen = self.would_have_seen().unwrap_or(node);
-                self.floors.saw(seen, self.shared.pools.common().gauges.of(seen).now());
+                let gauge = self.shared.pools.common().gauges.of(seen);
+                self.floors.saw(seen, gauge.now());
+                if !replica && self.was_not_fresh() {
+                    // Else no look would ever cover this moment: each read on the primary would be newer than the look that the read before had asked for.
+                    gauge.want();
+                }
             }
             Routing::Any => {
                 self.floors.wrote(node, moment());

@@ -25,6 +25,7 @@ pub mod serve;
 pub mod session;
 pub mod shared;
 pub mod sweep;
+pub mod tally;
 pub mod tell;
 pub mod terms;
 pub mod vacate;

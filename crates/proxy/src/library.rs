@@ -267,6 +267,9 @@ async fn read(shared: &Shared, book: &Book, torn: u64) -> Result<(), String> {
     let node = snapshot.primary.or_else(|| snapshot.eligible_replicas().next().map(|node| node.id));
     let node = node.ok_or("no node to read it from")?;
     let (database, user) = book.key.clone();
+    if shared.pools.is_paused(&database) {
+        return Err("the database is paused".into());
+    }
     let pool = shared.pools.get(&Key { node, database, user }).ok_or("no pool")?;
     let target = pool.shape().target.clone();
     // Compiling the query would cost more than it saves.

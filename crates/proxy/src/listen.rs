@@ -48,7 +48,7 @@ impl Session {
             }
             match desk.up.poll_fill(cx, &mut self.client, want) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(End::Left)),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(count)) => self.toll.received(count),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(End::Gone(error.kind()))),
                 Poll::Pending => {
                     self.rest(cx);

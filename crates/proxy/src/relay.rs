@@ -119,16 +119,17 @@ impl Session {
         let want = self.want_down;
         let desk = self.desk();
         let before = desk.down.output();
-        match desk.down.poll_fill(cx, &mut held.server().transport, want) {
+        let read = match desk.down.poll_fill(cx, &mut held.server().transport, want) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(Fate::Lost),
-            Poll::Ready(Ok(_)) => {}
-        }
+            Poll::Ready(Ok(read)) => read,
+        };
         if self.chance {
             if let Some(fate) = self.look_ahead() {
                 return Err(fate);
             }
             if self.chance {
+                self.count_answer(read);
                 return Ok(true);
             }
         }
@@ -150,6 +151,7 @@ impl Session {
         if desk.up.can_rewind() && desk.down.output() > before {
             desk.up.forget_kept();
         }
+        self.count_answer(read);
         Ok(true)
     }
 
@@ -189,8 +191,10 @@ impl Session {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(0)) => return Err(Fate::Over(End::Left)),
             Poll::Ready(Err(error)) => return Err(Fate::Over(End::Gone(error.kind()))),
-            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Ok(count)) => self.toll.received(count),
         }
+        self.count_request();
+        let Some(desk) = self.desk.as_mut() else { return Ok(false) };
         if desk.up.undecided() >= want {
             self.think_in_relay()?;
         }
@@ -249,6 +253,7 @@ impl Session {
     /// shown to another server; else the client is told what is known, and lives on where the protocol allows it.
     pub(crate) fn lost(&mut self, held: Held) -> Result<(), End> {
         self.worker.counters.lost.add(1);
+        self.hand_over();
         // A cancel request on its way goes to a connection that nobody will use.
         let _ = self.card().let_go();
         // What a replica was asked cannot have changed anything, nor can what was found to be a read.

@@ -1,12 +1,14 @@
 //! One admitted client, from its welcome to its goodbye.
 
 use crate::answer;
+use crate::card::Who;
 use crate::cards::{Entry, LONG_SECRET};
 use crate::session::{End, Session};
 use crate::shared::{Shared, Worker};
+use crate::tally::Toll;
 use crate::terms::Terms;
 use bytes::BytesMut;
-use pgherd_login::door::{Admitted, Peer, Protocol};
+use pgherd_login::door::{Admitted, Protocol};
 use pgherd_net::transport::Transport;
 use pgherd_route::intent::Routing;
 use pgherd_session::machine::{Limits, Machine};
@@ -26,17 +28,16 @@ const MAX_CLIENT_STATEMENTS: usize = 100_000;
 
 /// Serves one client until it leaves.
 pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>, admitted: Box<Admitted>) {
-    let Admitted {
-        mut transport, peer, user, database, settings, replication, protocol, unsent, unread, ..
-    } = *admitted;
+    let who = Who::of(listener, &admitted);
+    let Admitted { mut transport, settings, replication, protocol, unsent, unread, .. } = *admitted;
     let startup =
         Settings::from_startup(settings.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-    let who = (&database, &user);
-    let (terms, entry) = match enter(&shared, &listener, who, &startup, replication.is_some(), protocol) {
+    let (terms, entry) = match enter(&shared, who, &startup, replication.is_some(), protocol) {
         Ok(entered) => entered,
         Err(report) => return dismiss(&mut transport, &unsent, &report).await,
     };
     let limits = limits(&terms);
+    let toll = Box::new(Toll::new(shared.tallies.of(&terms.name)));
     let shared_written = shared.written(&terms.database);
     let splits = terms.routing == Routing::Any;
     let book = splits.then(|| shared.library.book(&shared, &terms.database, &terms.user));
@@ -45,6 +46,7 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
         random: seed(&shared),
         shared,
         worker,
+        toll,
         written: shared_written,
         terms,
         client: transport,
@@ -72,15 +74,14 @@ pub async fn serve(shared: Arc<Shared>, worker: Arc<Worker>, listener: Arc<str>,
     if splits {
         session.machine.watch_commits();
     }
-    if !unread.is_empty() {
-        session.desk().up.push_input(&unread);
-    }
+    session.take_in(&unread);
     let end = match Box::pin(session.welcome(&unsent)).await {
         Ok(held) => {
             drop((unsent, unread));
             // The client has not asked for anything yet.
             session.why = None;
-            session.log_arrival(&peer);
+            session.log_arrival();
+            session.count_login();
             session.run(held).await
         }
         Err(End::Told(report)) => {
@@ -104,13 +105,11 @@ fn limits(terms: &Terms) -> Limits {
 
 fn enter(
     shared: &Arc<Shared>,
-    listener: &Arc<str>,
-    who: (&Arc<str>, &Arc<str>),
+    who: Who,
     startup: &Settings,
     replication: bool,
     protocol: Protocol,
 ) -> Result<(Terms, Entry), Report> {
-    let (database, user) = who;
     if replication {
         return Err(answer::no_replication());
     }
@@ -118,10 +117,14 @@ fn enter(
         return Err(report);
     }
     let steward = shared.steward.read().clone();
-    let terms = steward.terms(listener, database, user).map_err(|_| answer::unknown_database(database))?;
+    let terms = steward
+        .terms(&who.listener, &who.database, &who.user)
+        .map_err(|_| answer::unknown_database(&who.database))?;
+    if shared.disabled.read().contains(&*terms.name) {
+        return Err(answer::disabled(&who.database));
+    }
     let mut secret = vec![0; if protocol >= Protocol::V3_2 { LONG_SECRET } else { 4 }];
     (shared.random)(&mut secret);
-    let who = (listener.clone(), database.clone(), user.clone());
     let entry = shared
         .cards
         .enter(who, &terms, steward.max_clients(), secret.into(), shared.now())
@@ -148,10 +151,18 @@ async fn dismiss(client: &mut Transport, unsent: &[u8], report: &Report) {
 }
 
 impl Session {
-    fn log_arrival(&self, peer: &Peer) {
+    /// What the client sent before it was welcome.
+    fn take_in(&mut self, unread: &[u8]) {
+        if !unread.is_empty() {
+            self.desk().up.push_input(unread);
+        }
+    }
+
+    fn log_arrival(&self) {
         if self.shared.steward.read().visits().arrivals {
             let card = &self.entry.card;
-            tracing::info!(session = card.id, client = %peer, listener = %card.listener, user = %card.user, database = %card.database, "connection authorized");
+            let client = card.who.peer.map(tracing::field::display);
+            tracing::info!(session = card.id, client, listener = %card.who.listener, user = %card.who.user, database = %card.who.database, "connection authorized");
         }
     }
 
@@ -164,9 +175,10 @@ impl Session {
         };
         if self.shared.steward.read().visits().departures {
             let seconds = self.shared.now().saturating_sub(card.came) / 1000;
-            tracing::info!(session = card.id, listener = %card.listener, user = %card.user, database = %card.database, seconds, pin, code, why, "disconnection");
+            let client = card.who.peer.map(tracing::field::display);
+            tracing::info!(session = card.id, client, listener = %card.who.listener, user = %card.who.user, database = %card.who.database, seconds, pin, code, why, "disconnection");
         } else if code.is_some() {
-            tracing::info!(session = card.id, user = %card.user, code, why, "session ended");
+            tracing::info!(session = card.id, user = %card.who.user, code, why, "session ended");
         } else {
             tracing::debug!(session = card.id, pin, why, "session ended");
         }
@@ -174,6 +186,7 @@ impl Session {
 
     async fn goodbye(mut self, end: End) {
         self.worker.counters.goodbyes.add(1);
+        self.hand_over();
         self.log_departure(&end);
         let told = match end {
             End::Gone(_) => return,

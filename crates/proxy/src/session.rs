@@ -8,14 +8,17 @@ use crate::desk::{Desk, Port};
 use crate::library::Book;
 use crate::manner::Manner;
 use crate::shared::{Carried, Shared, Worker};
+use crate::tally::Toll;
 use crate::terms::Terms;
 use crate::wish::Wish;
 use crate::written::Written;
 use pgherd_net::transport::Transport;
 use pgherd_pool::line::Slot;
 use pgherd_pool::pool::Pool;
+use pgherd_pool::server::Server;
 use pgherd_route::floor::Floors;
 use pgherd_session::machine::Machine;
+use pgherd_session::params::{Settings, Value};
 use pgherd_session::step::{Broken, Halt};
 use pgherd_topology::node::NodeId;
 use pgherd_wire::frame::HEADER_LEN;
@@ -23,6 +26,7 @@ use pgherd_wire::write::Report;
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// How a session ends.
 #[derive(Debug)]
@@ -83,6 +87,8 @@ pub struct Session {
     /// last write; in milliseconds of the process.
     pub(crate) unflushed: Option<NonZeroU64>,
     pub(crate) unlooked: Option<NonZeroU64>,
+    /// What it has counted; apart, to keep the session's future small.
+    pub(crate) toll: Box<Toll>,
     /// The last write of anybody to the same database.
     pub(crate) written: Arc<Written>,
     /// The answer of a replica is looked at before it is passed on.
@@ -209,10 +215,23 @@ impl Session {
         }
         let (mut server, pool) = held.give();
         server.baggage.0 = self.machine.detach();
+        self.show_statements(&server);
         if cancelled {
             return pool.forget(server);
         }
         pool.release(server);
+    }
+
+    /// Lets others see how many statements are prepared, here and on the server, and what the client calls itself.
+    fn show_statements(&mut self, server: &Server<Carried>) {
+        let settings = self.machine.settings();
+        if settings.digest() != self.toll.shown {
+            self.toll.shown = settings.digest();
+            self.entry.card.rename(&application(settings));
+        }
+        let known = server.baggage.0.as_ref().map_or(0, |state| state.statement_count());
+        server.identity.statements.store(known, Ordering::Relaxed);
+        self.card().statements.store(self.machine.statement_count(), Ordering::Relaxed);
     }
 
     /// What was tried for the last request does not matter for the next.
@@ -231,6 +250,7 @@ impl Session {
 
     /// The session ends while it holds a server: when that is between transactions it is cleaned and goes on, else what it still does is cancelled and it is closed.
     pub(crate) fn abandon(&mut self, held: Held) {
+        self.hand_over();
         let between = self.machine.is_between_transactions();
         let desk = self.desk.as_ref();
         let sent_all = !self.machine.is_mid_request() && desk.is_none_or(|desk| !desk.up.has_output());
@@ -243,11 +263,28 @@ impl Session {
             server.baggage.0 = self.machine.detach();
             return pool.release(server);
         }
+        if self.machine.owes_only_probe() && sent_all && heard_all && !cancelled {
+            server.baggage.0 = self.machine.detach();
+            return pool.clean_after_answer(server);
+        }
         if !self.machine.owes_nothing() {
             let identity = server.identity.clone();
             tokio::spawn(async move { crate::cancel::deliver(&identity).await });
         }
         if sent_all { pool.forget(server) } else { pool.cut(server) }
+    }
+}
+
+/// What a client calls itself, for people.
+fn application(settings: &Settings) -> String {
+    match settings.get(b"application_name") {
+        None => String::new(),
+        Some(Value::Text(name)) => String::from_utf8_lossy(name).into_owned(),
+        Some(Value::Sql(sql)) => {
+            let sql = String::from_utf8_lossy(sql);
+            let inside = sql.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+            inside.map_or_else(|| sql.to_string(), |inside| inside.replace("''", "'"))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::cards::Cards;
 use crate::desk::Desks;
 use crate::library::Library;
 use crate::routed::{Routed, RoutingRow};
+use crate::tally::Tallies;
 use crate::terms::Steward;
 use crate::vacate::Vacating;
 use crate::written::Written;
@@ -20,7 +21,7 @@ use pgherd_session::pin::Pin;
 use pgherd_session::prepared::Texts;
 use pgherd_session::server::ServerState;
 use pgherd_topology::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -148,6 +149,10 @@ pub struct Shared {
     /// Makes secrets.
     pub random: Random,
     pub(crate) welcomes: Mutex<Welcomes>,
+    /// What sessions did, by database.
+    pub tallies: Tallies,
+    /// Databases whose new clients are refused, by the names clients use.
+    pub disabled: RwLock<HashSet<Box<str>>>,
     /// What is known of the databases' catalogs.
     pub library: Library,
     written: Mutex<HashMap<Arc<str>, Arc<Written>>>,
@@ -171,6 +176,8 @@ impl Shared {
     ) -> Arc<Shared> {
         let routed = Routed::new(pools.common().homes.len());
         Arc::new(Shared {
+            disabled: RwLock::default(),
+            tallies: Tallies::new(pools.common().homes.len()),
             cell,
             pools,
             cards: Arc::default(),

@@ -100,6 +100,11 @@ impl Session {
         self.why = Some(Why { node: way.node, reason: way.reason, class, rule, would });
     }
 
+    /// The last unit went to the primary because no replica was known to be fresh enough.
+    pub(crate) fn was_not_fresh(&self) -> bool {
+        self.why.is_some_and(|why| why.reason == Reason::NotFresh)
+    }
+
     fn why_in_words(&self) -> String {
         let Some(Why { node, reason, class, rule, would }) = self.why else {
             return "nothing was routed yet".into();

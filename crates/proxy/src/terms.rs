@@ -36,6 +36,8 @@ pub struct Timeouts {
 /// Terms for one session.
 #[derive(Clone, Debug)]
 pub struct Terms {
+    /// Database as clients know it; what an alias adds to the name is removed.
+    pub name: Arc<str>,
     /// Database on the servers.
     pub database: Arc<str>,
     /// User on the servers.

@@ -1,7 +1,7 @@
 //! Waiting for a server: for a node, then in its pool's line.
 
 use crate::answer::{self, Unserved};
-use crate::card::Doing;
+use crate::card::{Bell, Doing};
 use crate::checkout::{Held, Way};
 use crate::session::{End, Session};
 use crate::shared::Carried;
@@ -27,21 +27,24 @@ enum Waited {
 impl Session {
     /// Waits: for a node, then in its pool's line; until one of both deadlines.
     pub(crate) async fn acquire_slowly(&mut self) -> Result<Result<Held, Unserved>, End> {
-        let begun = Instant::now();
+        let arrived = Instant::now();
+        let mut begun = arrived;
         self.entry.card.does(Doing::Waiting, self.shared.now());
         loop {
+            if self.sit_out_a_pause().await? {
+                // What an operator asked for is not held against the client.
+                begun = Instant::now();
+            }
             // Subscribed before the look, so that no change is missed in between.
             let mut changes = self.shared.cell.subscribe();
             let mut looks = self.shared.pools.common().gauges.subscribe();
             let way = match self.way() {
                 Ok(way) => way,
                 Err(Decision::Refuse(_)) => return Ok(Err(Unserved::ReadOnlyListener)),
-                Err(Decision::Wait(want)) => {
-                    if let Some(why) = self.park(&mut changes, &mut looks, begun, want).await? {
-                        return Ok(Err(why));
-                    }
-                    continue;
-                }
+                Err(Decision::Wait(want)) => match self.park(&mut changes, &mut looks, begun, want).await? {
+                    Some(why) if !self.is_paused() => return Ok(Err(why)),
+                    Some(_) | None => continue,
+                },
                 Err(Decision::Node { .. }) => continue,
             };
             let left = self.terms.fresh_wait.saturating_sub(begun.elapsed());
@@ -53,15 +56,52 @@ impl Session {
             match self.wait_in(&pool, begun).await {
                 Waited::Server(server) if !self.is_proven(&way, &server) => pool.put_back(server),
                 Waited::Server(server) => {
-                    self.worker.counters.wait.record(begun.elapsed());
+                    let waited = arrived.elapsed();
+                    self.worker.counters.wait.record(waited);
+                    self.count_wait(waited);
                     return Ok(Ok(self.hold(server, pool, &way)));
                 }
                 Waited::Over(end) => return Err(end),
+                Waited::Elsewhere(NoServer::Paused) => self.wait_for(tokio::task::yield_now()).await?,
                 Waited::Elsewhere(why) => {
                     if let Some(why) = self.next_try(&way, &pool, why, begun).await? {
                         return Ok(Err(why));
                     }
                 }
+            }
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.shared.pools.is_paused(&self.terms.database)
+    }
+
+    /// Waits while the database is paused, without a deadline: an operator ends it. True when it was.
+    async fn sit_out_a_pause(&mut self) -> Result<bool, End> {
+        let mut was = false;
+        loop {
+            // Subscribed before the look, so that no change is missed in between.
+            let mut changes = self.shared.pools.watch_pauses();
+            if !self.is_paused() {
+                return Ok(was);
+            }
+            was = true;
+            let card = self.card().clone();
+            let leaves = poll_fn(|_| match card.bells() & Bell::Drain as u32 {
+                0 => Poll::Pending,
+                _ => Poll::Ready(()),
+            });
+            // Both branches are cancel safe: a change, and a look at the bells, which wake this task.
+            self.wait_for(async {
+                tokio::select! {
+                    _ = changes.changed() => {}
+                    () = leaves => {}
+                }
+            })
+            .await?;
+            if card.bells() & Bell::Drain as u32 != 0 {
+                // The server it waits for will not come.
+                return Err(End::Told(answer::shutdown()));
             }
         }
     }
@@ -124,7 +164,7 @@ impl Session {
         let unserved = Unserved::NoServer(why.clone(), begun.elapsed(), self.facts(pool));
         let hopeless = match &why {
             NoServer::Timeout => true,
-            NoServer::Closed => false,
+            NoServer::Closed | NoServer::Paused => false,
             NoServer::Connect(error) => error.fault() == Fault::Settings,
         };
         if hopeless || begun.elapsed() >= self.terms.timeouts.hold {
@@ -214,7 +254,7 @@ impl Session {
             match desk.up.poll_fill(cx, &mut self.client, 0) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => return Poll::Ready(End::Left),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(count)) => self.toll.received(count),
                 Poll::Ready(Err(error)) => return Poll::Ready(End::Gone(error.kind())),
             }
         }

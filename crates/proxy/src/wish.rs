@@ -140,6 +140,14 @@ impl Session {
         Intent { avoid: self.avoid, ..self.wish.intent(self.terms.routing) }
     }
 
+    /// All that the server was asked for is one unit that concerns the session's own state.
+    pub(crate) fn is_lone_setting(&self) -> bool {
+        self.wish.lone
+            && self.wish.found.0 == verdict::Class::Session
+            && !self.wish.refused
+            && self.machine.units() <= 1
+    }
+
     /// All that the server was asked for is one unit that was found to be a read.
     pub(crate) fn is_lone_read(&self) -> bool {
         self.terms.routing == Routing::Any

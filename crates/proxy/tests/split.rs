@@ -11,6 +11,7 @@ mod support;
 
 use pgherd_route::floor::Consistency;
 use pgherd_route::intent::Routing;
+use pgherd_topology::node::NodeId;
 use std::time::Duration;
 use support::client::Client;
 use support::message::query;
@@ -343,6 +344,37 @@ fn a_volatile_function_leaves_the_primary_when_somebody_vouches_for_it() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(client.value(calls).await, "n0");
         assert_eq!(client.value("select where_am_i, other()").await, "n0");
+        assert_eq!(client.value(HERE).await, "n1");
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_session_that_only_reads_does_not_stay_on_the_primary() {
+    run(async {
+        let stage = stage(Consistency::ReadAfterWrite, 2);
+        let mut client = enter(&stage).await;
+        assert_eq!(client.value(HERE).await, "n1");
+        client.ask("insert").await;
+        let is_wanted = async || {
+            let gauge = stage.shared.pools.common().gauges.of(NodeId(0));
+            tokio::time::timeout(Duration::from_millis(1), gauge.wanted()).await.is_ok()
+        };
+        client.send(&query("select where_am_i slowly")).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // The look it asks for is older than what it sees.
+        assert!(is_wanted().await);
+        stage.look(&[10, 10]);
+        assert_eq!(client.answer().await[1], "D:n0");
+        // So it asks for another.
+        assert!(is_wanted().await);
+        stage.look(&[10, 10]);
+        assert_eq!(client.value(HERE).await, "n1");
+        assert!(!is_wanted().await);
+        // What concerns the session alone is no write.
+        client.ask("set a.b to 'c'").await;
+        client.ask("show a.b").await;
         assert_eq!(client.value(HERE).await, "n1");
         client.leave().await;
         stage.assert_sound().await;

@@ -164,6 +164,7 @@ impl Machine {
             return self.refuse(Kind::Parse, report, up);
         }
         let statement = self.texts.intern(view.rest);
+        self.counts.client_parses += 1;
         self.names.insert(view.name.into(), statement.clone());
         let undo = Undo::Named(view.name.into());
         let Some(server) = self.server.as_mut() else { return Verdict::Skip };
@@ -192,6 +193,7 @@ impl Machine {
         let known = self.texts.find(view.rest).filter(|known| known.is_proven(self.settings.digest()));
         let Some(statement) = known.filter(|_| effects(view.query).is_none()) else { return false };
         self.note_text(view.query);
+        self.counts.client_parses += 1;
         self.names.insert(view.name.into(), statement);
         self.fake(Kind::Parse, Undo::Named(view.name.into()), down);
         true
@@ -285,6 +287,7 @@ impl Machine {
             self.owe(Kind::Bind);
             return Verdict::Pass;
         };
+        self.counts.binds += 1;
         let ending = ending(statement.query(), true);
         self.bound_closes = ending != Ending::No && closes_block(statement.query());
         self.bound_ending = self.bound_ending.max(ending);

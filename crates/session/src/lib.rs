@@ -11,6 +11,7 @@ pub mod assign;
 pub mod begin;
 pub mod block;
 pub mod confirm;
+pub mod counts;
 pub mod datestyle;
 pub mod doomed;
 pub mod effect;

@@ -132,6 +132,7 @@ pub struct Machine {
     pub(crate) watch: crate::turns::Watch,
     /// A setting that holds the answer to a question, for one unit.
     pub(crate) lent: Option<Box<crate::asked::Lent>>,
+    pub(crate) counts: crate::counts::Counts,
     /// The message at the front gets this answer and no server.
     pub(crate) refusal: Option<Box<Report>>,
 }
@@ -184,6 +185,7 @@ impl Machine {
             block: None,
             watch: Default::default(),
             lent: None,
+            counts: Default::default(),
             refusal: None,
         }
     }
@@ -235,6 +237,16 @@ impl Machine {
             && self.up.left == 0
             && self.begin.is_none()
             && self.doomed.is_none()
+    }
+
+    /// What was counted since [`Machine::take_counts`].
+    pub fn counts(&self) -> &crate::counts::Counts {
+        &self.counts
+    }
+
+    /// The same, and counting begins anew.
+    pub fn take_counts(&mut self) -> crate::counts::Counts {
+        std::mem::take(&mut self.counts)
     }
 
     /// Holds a server.

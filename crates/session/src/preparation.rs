@@ -57,6 +57,7 @@ impl Machine {
             self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
         }
         up.compose(|out| write::parse(out, &statement.name, &statement.rest));
+        self.counts.server_parses += 1;
         if let Some(server) = self.server.as_mut() {
             server.learn(statement.id, self.limits.max_prepared_statements, self.batches);
         }

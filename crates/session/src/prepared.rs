@@ -87,6 +87,12 @@ impl Texts {
         statement
     }
 
+    /// All of them that somebody has now, in no order; for those who look.
+    pub fn all(&self) -> Vec<Arc<Statement>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values().filter_map(Weak::upgrade).collect()
+    }
+
     /// The same for all texts: tables or types were made, changed or dropped.
     pub fn retire_all(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -41,7 +41,7 @@ struct Inquiry {
 }
 
 /// What a server said.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Answer {
     left: Vec<Pin>,
     /// Settings of the session, when they were asked for.
@@ -168,6 +168,16 @@ impl Machine {
             }
             _ => answer.unclear = true,
         }
+    }
+
+    /// All that is owed is the answer to such a question, and nothing of it has come.
+    pub fn owes_only_probe(&self) -> bool {
+        self.owed.len() == 1
+            && self.owed.iter().all(|owed| owed.kind == Kind::Probe)
+            && self.down.left == 0
+            && self.status == pgherd_wire::backend::Status::Idle
+            && !self.batch
+            && self.probe.inquiry.as_ref().is_some_and(|inquiry| inquiry.answer == Some(Answer::default()))
     }
 
     fn answer(&mut self) -> Option<&mut Answer> {

@@ -267,6 +267,7 @@ impl Machine {
             return if status == wanted { Ok(Delivery::Drop) } else { Err(unexpected) };
         }
         self.status = status;
+        self.counts.answered(status);
         self.copy_in = false;
         self.settle_block();
         self.settle_endings();

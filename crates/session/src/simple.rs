@@ -96,6 +96,7 @@ impl Machine {
             // SERIALIZABLE is refused by a standby already at BEGIN, and an error must answer the statement that caused it.
             (Some(Control::Begin(begin)), false) if begin.serializable != Some(true) => {
                 self.status = Status::Open;
+                self.counts.answered(Status::Open);
                 complete(down, begin.tag, self.status);
                 self.begin = Some(Box::new(begin));
                 true
@@ -109,6 +110,7 @@ impl Machine {
     fn end_unbegun(&mut self, tag: &[u8], down: &mut impl Sink) -> bool {
         self.begin = None;
         self.status = Status::Idle;
+        self.counts.answered(Status::Idle);
         complete(down, tag, Status::Idle);
         true
     }

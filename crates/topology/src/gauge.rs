@@ -198,6 +198,12 @@ impl Gauges {
         self.all.load()[at].clone()
     }
 
+    /// What the primary has flushed was found out for somebody: now it matters how far the others are.
+    pub fn want_others(&self, than: &Gauge) {
+        let all = self.all.load();
+        all.iter().filter(|gauge| !std::ptr::eq(&***gauge, than)).for_each(|gauge| gauge.want());
+    }
+
     /// As [`crate::node::Node::proven_at`], by the looks that are remembered here: newer than what is published while sessions ask for looks, and nothing when
     /// they do not, or when what is remembered does not reach back to where the standby is.
     pub fn proven_at(&self, primary: NodeId, timeline: Timeline, standby: NodeId) -> Option<Duration> {

@@ -20,12 +20,22 @@ pub mod code {
     pub const INVALID_AUTHORIZATION: &str = "28000";
     /// invalid_catalog_name.
     pub const INVALID_CATALOG_NAME: &str = "3D000";
+    /// invalid_sql_statement_name.
+    pub const INVALID_STATEMENT_NAME: &str = "26000";
+    /// invalid_cursor_name.
+    pub const INVALID_CURSOR_NAME: &str = "34000";
     /// serialization_failure.
     pub const SERIALIZATION_FAILURE: &str = "40001";
     /// duplicate_prepared_statement.
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
+    /// insufficient_privilege.
+    pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    /// syntax_error.
+    pub const SYNTAX_ERROR: &str = "42601";
     /// too_many_connections.
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
+    /// program_limit_exceeded.
+    pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
     /// query_canceled.
     pub const QUERY_CANCELED: &str = "57014";
     /// object_not_in_prerequisite_state.

@@ -84,7 +84,7 @@ async fn happen(lab: &Lab, fault: Fault, which: u64, length: Duration) {
         Fault::Kill => {
             replica.kill9().await.unwrap();
             tokio::time::sleep(length / 4).await;
-            replica.start().await.unwrap();
+            start(replica).await;
         }
         Fault::Terminate => {
             let text = format!(
@@ -113,4 +113,15 @@ pub(crate) async fn run(node: &Node, text: &str) {
 async fn delay(node: &Node, time: &str) {
     run(node, &format!("ALTER SYSTEM SET recovery_min_apply_delay = '{time}'")).await;
     node.reload();
+}
+
+/// Starts a node that was killed. While a process of its old life is still ending, PostgreSQL refuses.
+async fn start(node: &Node) {
+    for _ in 0..40 {
+        if node.start().await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    node.start().await.unwrap();
 }

@@ -89,10 +89,14 @@ impl<'a> Certificate<'a> {
     pub fn common_name(&self) -> Option<&'a str> {
         let mut names = Reader(self.subject);
         while let Some(set) = names.take(SET) {
-            let mut pair = Reader(Reader(set).take(SEQUENCE)?);
-            if pair.take(OID)? == COMMON_NAME {
-                let (_kind, text) = pair.any()?;
-                return std::str::from_utf8(text).ok();
+            // Nearly always one, but a name may have several parts that count as one.
+            let mut parts = Reader(set);
+            while let Some(pair) = parts.take(SEQUENCE) {
+                let mut pair = Reader(pair);
+                if pair.take(OID)? == COMMON_NAME {
+                    let (_kind, text) = pair.any()?;
+                    return std::str::from_utf8(text).ok();
+                }
             }
         }
         None

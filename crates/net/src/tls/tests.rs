@@ -290,3 +290,37 @@ async fn older_versions_are_refused_where_told() {
         assert_eq!((met, serve.await.unwrap()), (welcome, welcome), "{version:?} {oldest:?}");
     }
 }
+
+#[test]
+fn the_first_common_name_counts_wherever_it_stands() {
+    let part = |oid: u8, text: &str| {
+        let inner = [&[6, 3, 0x55, 4, oid, 0x0c, text.len() as u8][..], text.as_bytes()].concat();
+        [&[0x30, inner.len() as u8][..], &inner].concat()
+    };
+    let set = |parts: &[&[u8]]| {
+        let inner = parts.concat();
+        [&[0x31, inner.len() as u8][..], &inner].concat()
+    };
+    let name = |sets: &[Vec<u8>]| {
+        let subject = sets.concat();
+        let empty: &[u8] = &[];
+        let certificate = der::Certificate {
+            signed: empty,
+            issuer: empty,
+            not_before: 0,
+            not_after: 0,
+            subject: &subject,
+            key_info: empty,
+            key_algorithm: empty,
+            key: empty,
+            extensions: empty,
+            signature_algorithm: empty,
+            signature: empty,
+        };
+        certificate.common_name().map(str::to_owned)
+    };
+    let (organization, alice, bob) = (part(10, "us"), part(3, "alice"), part(3, "bob"));
+    assert_eq!(name(&[set(&[&organization])]), None);
+    assert_eq!(name(&[set(&[&organization]), set(&[&alice])]).as_deref(), Some("alice"));
+    assert_eq!(name(&[set(&[&organization, &alice]), set(&[&bob])]).as_deref(), Some("alice"));
+}

@@ -58,7 +58,17 @@ impl Verifier {
             }
             Err(error) => error,
         };
-        // Version 1 has no extensions: nothing in it could forbid what a direct signature by a root allows.
+        self.version_one(leaf, now, error)
+    }
+
+    /// Judges a certificate that rustls cannot read, with `error`. Version 1 has no extensions: nothing in it could forbid what a direct
+    /// signature by a root allows.
+    pub(crate) fn version_one(
+        &self,
+        leaf: &CertificateDer<'_>,
+        now: UnixTime,
+        error: Error,
+    ) -> Result<(), Error> {
         let certificate = parse(leaf)?;
         if !certificate.extensions.is_empty() {
             return Err(error);

@@ -2,12 +2,14 @@
 
 use crate::app::entrance::Entrance;
 use crate::app::faces::Faces;
-use crate::app::handover::{Handover, Inherited};
+use crate::app::handover::{self, Handover, Inherited};
 use crate::app::keeper::{Keeper, max_servers};
-use crate::app::{House, places, plan};
-use crate::config::file;
+use crate::app::orders::{self, Order};
+use crate::app::{House, StartError, console, places, plan};
+use crate::config::file::{self, Loaded};
 use crate::config::reload;
 use crate::config::settings::node::Node;
+use pgherd_admin::console::command::Shutdown;
 use pgherd_controller::driver::Driver;
 use pgherd_failover::event::Change;
 use pgherd_proxy::sweep;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
 /// How long start-up waits for the first topology before it says so and goes on waiting.
@@ -24,12 +27,6 @@ const FIRST_LOOK: Duration = Duration::from_secs(10);
 
 /// How often a drain looks whether everybody has left.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
-
-/// Time those who were accepted just before the listeners went over to another process have to log in.
-const ARRIVALS: Duration = Duration::from_secs(5);
-
-/// Time they have then for what they came for, before they count as idle.
-const FIRST_WORDS: Duration = Duration::from_millis(300);
 
 /// Time sessions have to say goodbye after their sockets were to be cut.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -88,6 +85,7 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     let (entry, thinking) = (CancellationToken::new(), CancellationToken::new());
     let controlling = tokio::spawn(driver.run(thinking.clone().cancelled_owned()));
     let sweeping = tokio::spawn(sweep::run(house.shared.clone()));
+    house.consoles.spawn(console::statistics::run(house.clone()));
     let (http, lent) = match faces(&house, &settings, &ready, &mut inherited).await {
         Ok(faces) => faces,
         Err(error) => return fail(&error),
@@ -97,22 +95,21 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
         Err(error) => return fail(&error),
     };
     drop(inherited);
-    let peers = house.handover.clone().map(|handover| {
-        let house = house.clone();
-        tokio::spawn(async move {
-            if let Err(error) = Handover::serve(house, handover).await {
-                tracing::error!(%error, "handover_dir: other processes cannot find this one");
-            }
-        })
-    });
+    let mut peers = Handover::spawn(&house);
     let announcing = tokio::spawn(announce(house.clone(), ready.clone()));
-    loop {
-        // Every branch is cancel safe: a signal that is not taken now is taken the next time.
+    let mut orders = house.orders.take();
+    let how = loop {
+        // Every branch is cancel safe: what is not taken now is taken the next time.
         tokio::select! {
-            _ = hangup.recv() => reload_settings(&house, &entrance, &ready).await,
-            () = signals.stop() => break,
+            _ = hangup.recv() => drop(reload_settings(&house, &entrance, &ready).await),
+            () = signals.stop() => break Shutdown::WaitForServers,
+            Some(order) = next(&mut orders) => {
+                if let Some(how) = orders::carry_out(order, &house, &entrance, &ready).await {
+                    break how;
+                }
+            }
         }
-    }
+    };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // The controller stops first and never starts anything while draining; listeners close; sessions leave as they become idle.
     thinking.cancel();
@@ -123,18 +120,23 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     if house.handover.as_ref().is_some_and(|handover| handover.given().load(Ordering::Acquire)) {
         // Who asks on the shared port is to be answered by the process that stays.
         http.cancel();
-        finish_arrivals(&house).await;
+        handover::finish_arrivals(&house).await;
     }
     announcing.abort();
     let _ = controlling.await;
-    let grace = house.settings.read().server.shutdown_grace;
-    drain(&house, &mut signals, grace).await;
-    sweeping.abort();
-    if let Some(peers) = peers {
-        peers.abort();
-        // Its socket's file goes with it.
-        let _ = peers.await;
+    match how {
+        Shutdown::Immediate => cut(&house, "shut down at once").await,
+        Shutdown::WaitForServers => drain(&house, &mut signals, &mut orders).await,
+        Shutdown::WaitForClients => {
+            until_alone(&house, &mut signals, &mut orders).await;
+            drain(&house, &mut signals, &mut orders).await;
+        }
     }
+    sweeping.abort();
+    peers.shutdown().await;
+    house.consoles.close();
+    // So that they can be told.
+    tokio::time::sleep(DRAIN_LOOK).await;
     http.cancel();
     tracing::info!("pgherd ends");
     ExitCode::SUCCESS
@@ -150,11 +152,11 @@ async fn faces(
     settings: &crate::config::settings::Settings,
     ready: &Arc<AtomicBool>,
     inherited: &mut Inherited,
-) -> Result<(CancellationToken, Option<Arc<OwnedFd>>), crate::app::StartError> {
+) -> Result<(CancellationToken, Option<Arc<OwnedFd>>), StartError> {
     let stop = CancellationToken::new();
     let mut lent = None;
     if let Some(address) = &settings.api.listen {
-        let fail = |error| crate::app::StartError::Io(format!("cannot listen on {address} (api)"), error);
+        let fail = |error| StartError::Io(format!("cannot listen on {address} (api)"), error);
         let own = places::resolve(address).map_err(fail)?.first().map(|at| (*at).into());
         let listener = match own.and_then(|own| inherited.take(&own)) {
             Some(socket) => tokio::net::TcpListener::from_std(socket.into()),
@@ -201,19 +203,32 @@ async fn watchdog() {
     }
 }
 
-/// Lets those in who were accepted before the listeners closed, and do what they came for: nobody is to notice that there are two processes
-/// who is not idle on this one.
-async fn finish_arrivals(house: &House) {
-    let until = Instant::now() + ARRIVALS;
-    while house.door.unauthenticated() > 0 && Instant::now() < until {
-        tokio::time::sleep(DRAIN_LOOK).await;
+async fn next(orders: &mut Option<Receiver<Order>>) -> Option<Order> {
+    match orders {
+        Some(orders) => orders.recv().await,
+        None => std::future::pending().await,
     }
-    tokio::time::sleep(FIRST_WORDS).await;
 }
 
-/// Idle sessions leave, busy ones finish their transaction; after the grace period, or at a second signal, sockets are cut. Always ends.
-async fn drain(house: &House, signals: &mut Signals, grace: Duration) {
+/// Lets everybody stay as long as they like; a signal or another order ends that.
+async fn until_alone(house: &House, signals: &mut Signals, orders: &mut Option<Receiver<Order>>) {
     let cards = &house.shared.cards;
+    cards.close();
+    tracing::info!(sessions = cards.count(), "waiting for clients to leave");
+    while cards.count() > 0 {
+        // Every branch is cancel safe.
+        tokio::select! {
+            () = signals.stop() => return,
+            () = orders::end_now(orders) => return,
+            () = tokio::time::sleep(DRAIN_LOOK) => {}
+        }
+    }
+}
+
+/// Idle sessions leave, busy ones finish their transaction; after the grace period, or when asked a second time, sockets are cut. Always ends.
+async fn drain(house: &House, signals: &mut Signals, orders: &mut Option<Receiver<Order>>) {
+    let cards = &house.shared.cards;
+    let grace = house.settings.read().server.shutdown_grace;
     tracing::info!(sessions = cards.count(), grace = ?grace, "draining");
     sweep::drain(&house.shared, false);
     let until = Instant::now() + grace;
@@ -224,12 +239,21 @@ async fn drain(house: &House, signals: &mut Signals, grace: Duration) {
                 why = "asked a second time";
                 break;
             }
+            () = orders::end_now(orders) => {
+                why = "asked a second time";
+                break;
+            }
             () = tokio::time::sleep(DRAIN_LOOK) => sweep::drain(&house.shared, false),
         }
     }
-    if cards.count() == 0 {
-        return;
+    if cards.count() > 0 {
+        cut(house, why).await;
     }
+}
+
+/// Ends every session, whatever it does.
+async fn cut(house: &House, why: &str) {
+    let cards = &house.shared.cards;
     tracing::warn!(sessions = cards.count(), "{why}: sessions are cut");
     sweep::drain(&house.shared, true);
     let until = Instant::now() + LAST_WORDS;
@@ -238,30 +262,53 @@ async fn drain(house: &House, signals: &mut Signals, grace: Duration) {
     }
 }
 
-/// Reads the settings again and swaps what can be swapped; on any fault the old ones stay in force.
-async fn reload_settings(house: &Arc<House>, entrance: &Entrance, ready: &AtomicBool) {
+/// Reads the settings again and swaps what can be swapped.
+///
+/// # Errors
+/// Any fault; the old settings stay in force then.
+pub(super) async fn reload_settings(
+    house: &Arc<House>,
+    entrance: &Entrance,
+    ready: &AtomicBool,
+) -> Result<(), StartError> {
     // Before the topology is known a reload is not told: its end would say that pgherd is ready.
     let told = ready.load(Ordering::Acquire);
     let began = sd_notify::NotifyState::monotonic_usec_now();
     if let (Ok(began), true) = (began, told) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Reloading, began]);
     }
-    let done = reload_now(house, entrance).await;
+    let env = crate::config::environment::Environment::of_process();
+    let done = match file::load(house.path.as_deref(), &env) {
+        Ok(loaded) => put_in_force(house, entrance, loaded).await,
+        Err(report) => Err(StartError::Faults(report.render())),
+    };
     house.reloads.note(done.is_ok());
-    if let Err(error) = done {
+    if let Err(error) = &done {
         tracing::error!(%error, "settings were not reloaded; the old ones stay in force");
     }
     if told {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }
+    done
 }
 
-async fn reload_now(house: &Arc<House>, entrance: &Entrance) -> Result<(), crate::app::StartError> {
-    let env = crate::config::environment::Environment::of_process();
-    let loaded = match file::load(house.path.as_deref(), &env) {
-        Ok(loaded) => loaded,
-        Err(report) => return Err(crate::app::StartError::Faults(report.render())),
-    };
+/// Changes one setting until the next reload.
+///
+/// # Errors
+/// Any fault; the old settings stay in force then.
+pub(super) async fn change(
+    house: &Arc<House>,
+    entrance: &Entrance,
+    change: &console::setting::Change,
+) -> Result<(), StartError> {
+    let present = house.settings.read().clone();
+    match console::setting::apply(&present, change) {
+        Ok(loaded) => put_in_force(house, entrance, loaded).await,
+        Err(report) => Err(StartError::Faults(report.render())),
+    }
+}
+
+async fn put_in_force(house: &Arc<House>, entrance: &Entrance, loaded: Loaded) -> Result<(), StartError> {
     // Through the log, not beside it: whoever reads it may expect JSON.
     let warnings = loaded.report.render();
     if !warnings.is_empty() {
@@ -277,7 +324,7 @@ async fn reload_now(house: &Arc<House>, entrance: &Entrance) -> Result<(), crate
     }
     // TLS files are read again even when no setting changed: a renewed certificate has the same name.
     let keeper = Arc::new(Keeper::new(new.clone())?);
-    let door = keeper.door()?;
+    let door = keeper.door(&house.shared.cell)?;
     if let Some(what) = door.users.changes(&house.door.settings().users) {
         tracing::info!(users = what, "users changed");
     }

@@ -212,12 +212,18 @@ fn admit(
             Caller::Balancer(at) => Box::pin(house.door.admit_relayed(transport, at)).await,
         };
         match arrival {
+            Arrival::Client(admitted) if house.keeper.read().is_console(&admitted.database) => {
+                crate::app::console::enter(house, listener, admitted).await;
+            }
             Arrival::Client(admitted) => {
-                house.keeper.read().remember(&admitted.user, &admitted.secret);
                 let shared = house.shared.clone();
+                if house.keeper.read().remember(&admitted.user, &admitted.secret) {
+                    shared.pools.renew(&admitted.user);
+                }
                 drop((house, cancels));
                 pgherd_proxy::serve::serve(shared, own, listener, admitted).await;
             }
+            Arrival::Cancel(request, _transport) if house.consoles.cancel(request.pid, &request.secret) => {}
             Arrival::Cancel(request, transport) => {
                 let found = cancel(&house.shared, &own, &cancels, &request).await;
                 if let (false, Some(handover)) = (found, &house.handover) {

@@ -26,16 +26,32 @@ impl Faces {
     pub fn new(house: Arc<House>, ready: Arc<AtomicBool>) -> Faces {
         Faces { house, ready }
     }
+}
 
-    fn connections(&self) -> BTreeMap<NodeId, u32> {
-        let mut sum = BTreeMap::new();
-        for pool in self.house.shared.pools.all() {
-            let stats = pool.stats();
-            *sum.entry(pool.key.node).or_default() +=
-                u32::try_from(stats.idle + stats.active + stats.connecting).unwrap_or(u32::MAX);
-        }
-        sum
+fn connections(house: &House) -> BTreeMap<NodeId, u32> {
+    let mut sum = BTreeMap::new();
+    for pool in house.shared.pools.all() {
+        let stats = pool.stats();
+        *sum.entry(pool.key.node).or_default() +=
+            u32::try_from(stats.idle + stats.active + stats.connecting).unwrap_or(u32::MAX);
     }
+    sum
+}
+
+/// All nodes as an operator sees them.
+pub(super) fn members(house: &House) -> Vec<Member> {
+    let view = house.controller.status();
+    let connections = connections(house);
+    let settings = house.settings.read().clone();
+    let limit = |name: &str| {
+        let own =
+            settings.nodes.iter().find(|node| node.name == name).and_then(|node| node.max_node_connections);
+        own.or(settings.pool.max_node_connections)
+    };
+    let member = |node: &pgherd_failover::member::Member| {
+        member(&view, node, connections.get(&node.id).copied().unwrap_or(0), limit(&node.spec.name))
+    };
+    view.nodes.iter().map(member).collect()
 }
 
 impl Source for Faces {
@@ -64,21 +80,7 @@ impl Source for Faces {
     }
 
     fn members(&self) -> Vec<Member> {
-        let view = self.house.controller.status();
-        let connections = self.connections();
-        let settings = self.house.settings.read().clone();
-        let limit = |name: &str| {
-            let own = settings
-                .nodes
-                .iter()
-                .find(|node| node.name == name)
-                .and_then(|node| node.max_node_connections);
-            own.or(settings.pool.max_node_connections)
-        };
-        let member = |node: &pgherd_failover::member::Member| {
-            member(&view, node, connections.get(&node.id).copied().unwrap_or(0), limit(&node.spec.name))
-        };
-        view.nodes.iter().map(member).collect()
+        members(&self.house)
     }
 
     fn metrics(&self) -> String {
@@ -292,7 +294,8 @@ fn clients(sheet: &mut Sheet, house: &House) {
     let mut counts = BTreeMap::new();
     house.shared.cards.each(|card| {
         let state: Doing = card.doing().0;
-        let labels = (card.listener.clone(), card.database.clone(), card.user.clone(), state.word());
+        let labels =
+            (card.who.listener.clone(), card.who.database.clone(), card.who.user.clone(), state.word());
         *counts.entry(labels).or_insert(0i64) += 1;
     });
     sheet.family("pgherd_client_connections", Shape::Gauge, "Client sessions by state.");

@@ -7,6 +7,7 @@
 
 use crate::app::places::{SocketFile, unix};
 use crate::app::{House, StartError};
+use crate::config::settings::Settings;
 use parking_lot::Mutex;
 use pgherd_login::door::CancelRequest;
 use pgherd_proxy::cancel::{Cancels, cancel};
@@ -48,6 +49,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Time a new process waits for the old one's sockets.
 const ASK_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Time those who were accepted just before the listeners went over to another process have to log in.
+const ARRIVALS: Duration = Duration::from_secs(5);
+
+/// Time they have then for what they came for, before they count as idle.
+const FIRST_WORDS: Duration = Duration::from_millis(300);
+
+/// How often is looked whether they are through.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// The request for listening sockets. Its number is nobody's protocol version, nor one of PostgreSQL's request codes.
 const GIVE: [u8; 8] = *b"\0\0\0\x08pgh1";
 
@@ -68,11 +78,20 @@ pub struct Handover {
 }
 
 impl Handover {
+    /// As the settings want it.
+    ///
+    /// # Errors
+    /// As [`Handover::new`].
+    pub(super) fn of(settings: &Settings) -> Result<Option<Arc<Handover>>, StartError> {
+        let directory = settings.server.handover_dir.as_deref();
+        Ok(directory.map(Handover::new).transpose()?.map(Arc::new))
+    }
+
     /// In this directory, which is made when it is not there.
     ///
     /// # Errors
     /// When it cannot be made, or there are no random numbers for a name.
-    pub(super) fn new(directory: &Path) -> Result<Handover, StartError> {
+    fn new(directory: &Path) -> Result<Handover, StartError> {
         let fail = |error| StartError::Io(format!("handover_dir {}", directory.display()), error);
         if !directory.is_dir() {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
@@ -146,11 +165,21 @@ impl Handover {
         while asked.join_next().await.is_some() {}
     }
 
-    /// Answers the other processes until it is dropped.
-    ///
-    /// # Errors
-    /// When our own socket cannot be made.
-    pub(super) async fn serve(house: Arc<House>, handover: Arc<Handover>) -> io::Result<()> {
+    /// Answers the other processes until what is returned is dropped or shut down; the socket's file goes with it.
+    pub(super) fn spawn(house: &Arc<House>) -> JoinSet<()> {
+        let mut task = JoinSet::new();
+        if let Some(handover) = house.handover.clone() {
+            let house = house.clone();
+            task.spawn(async move {
+                if let Err(error) = Handover::serve(house, handover).await {
+                    tracing::error!(%error, "handover_dir: other processes cannot find this one");
+                }
+            });
+        }
+        task
+    }
+
+    async fn serve(house: Arc<House>, handover: Arc<Handover>) -> io::Result<()> {
         let (socket, _file): (_, SocketFile) = unix(&handover.own, 0o600)?;
         let socket = UnixListener::from_std(socket)?;
         let (cancels, places) = (Arc::<Cancels>::default(), Arc::new(Semaphore::new(MAX_AT_ONCE)));
@@ -221,6 +250,16 @@ fn take_from(peer: &Path) -> io::Result<Vec<OwnedFd>> {
         }
     }
     Ok(sockets)
+}
+
+/// Lets those in who were accepted before the listeners closed, and do what they came for: nobody is to notice that there are two processes
+/// who is not idle on this one.
+pub(super) async fn finish_arrivals(house: &House) {
+    let until = std::time::Instant::now() + ARRIVALS;
+    while house.door.unauthenticated() > 0 && std::time::Instant::now() < until {
+        tokio::time::sleep(LOOK).await;
+    }
+    tokio::time::sleep(FIRST_WORDS).await;
 }
 
 /// One request of another process. Whatever cannot be read as one ends the connection.

@@ -1,13 +1,14 @@
 //! From settings to what the other crates ask for: terms for clients, shapes of pools, the door's rules.
 
+mod door;
+
 use crate::app::StartError;
 use crate::config::settings::Settings;
-use crate::config::words::{AuthMethod, ClientTls, Consistency, ListenerRouting, PoolMode, ReadPreference};
+use crate::config::words::{ClientTls, Consistency, ListenerRouting, PoolMode, ReadPreference};
 use crate::config::words::{SessionProbe, SplitInTransactions, TlsVersion};
 use parking_lot::Mutex;
+use pgherd_admin::console::office::Standing;
 use pgherd_login::secret::ClientSecret;
-use pgherd_login::settings::{Method, Rule, TlsPolicy, Trusted};
-use pgherd_login::users::{Secret, Users};
 use pgherd_net::keepalive::Keepalive;
 use pgherd_net::tls::{Oldest, ServerTls};
 use pgherd_pool::connect::Target;
@@ -80,44 +81,7 @@ impl Keeper {
         Ok(Keeper { settings, tls, passwords, ssl, remembered: Mutex::default() })
     }
 
-    /// The door's rules.
-    ///
-    /// # Errors
-    /// A users file that cannot be read.
-    pub fn door(&self) -> Result<pgherd_login::settings::Settings, StartError> {
-        let settings = &self.settings;
-        let mut users = match &settings.auth.users_file {
-            Some(path) => Users::read(path)?,
-            None => Users::default(),
-        };
-        for user in &settings.users {
-            if let Some(password) = &user.password {
-                users.insert(&user.name, Secret::parse(password.expose()));
-            } else if users.lookup(&user.name).is_none() {
-                users.insert(&user.name, Secret::None);
-            }
-        }
-        let tls = match (&self.tls, settings.listen.client_tls) {
-            (None, _) | (_, ClientTls::Off) => TlsPolicy::Off,
-            (Some(tls), ClientTls::Prefer) => TlsPolicy::Prefer(tls.clone()),
-            (Some(tls), ClientTls::Require) => TlsPolicy::Require(tls.clone()),
-        };
-        let Rule { method, trusted } = rule(settings.auth.method);
-        let own =
-            |user: &crate::config::settings::front::User| Some((user.name.as_str().into(), rule(user.auth?)));
-        Ok(pgherd_login::settings::Settings {
-            tls,
-            method,
-            trusted,
-            cleartext_without_tls: false,
-            rules: settings.users.iter().filter_map(own).collect(),
-            users: Arc::new(users),
-            login_timeout: settings.listen.login_timeout,
-            max_unauthenticated: settings.listen.max_unauthenticated_connections as usize,
-        })
-    }
-
-    /// Keeps what a client has shown, for server connections of the same user. True when it is another secret than before.
+    /// Keeps what a client has shown, for server connections of the same user. True when it is not what they were opened with.
     pub fn remember(&self, user: &Arc<str>, secret: &ClientSecret) -> bool {
         let credentials = match secret {
             ClientSecret::None => return false,
@@ -137,7 +101,8 @@ impl Keeper {
         if remembered.len() >= MAX_REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(user.clone(), (secret.clone(), credentials)).is_some()
+        remembered.insert(user.clone(), (secret.clone(), credentials));
+        !self.passwords.contains_key(&**user)
     }
 
     /// What was remembered goes over to the keeper of new settings.
@@ -175,6 +140,32 @@ impl Keeper {
     fn vouched(&self) -> Arc<[String]> {
         let names = &self.settings.routing.volatile_functions;
         names.iter().filter(|name| *name != "primary").cloned().collect()
+    }
+
+    /// True when this name means the console and no database: none of the settings' has it.
+    pub fn is_console(&self, database: &str) -> bool {
+        crate::app::console::DATABASES.contains(&database)
+            && !self.settings.databases.iter().any(|known| known.name == database)
+    }
+
+    /// What a user may do on the console; `None`: it does not get in.
+    pub fn standing(&self, user: &str) -> Option<Standing> {
+        let is_in = |list: &[String]| list.iter().any(|name| name == user);
+        if is_in(&self.settings.auth.admin_users) {
+            return Some(Standing::Admin);
+        }
+        is_in(&self.settings.auth.stats_users).then_some(Standing::Stats)
+    }
+
+    /// The database that clients mean by a name: an alias's suffix is removed.
+    pub fn base<'a>(&self, name: &'a str) -> &'a str {
+        self.database(name).0
+    }
+
+    /// The name clients know a database by that is called so on the servers.
+    pub fn name_of<'a>(&'a self, dbname: &'a str) -> &'a str {
+        let named = self.settings.databases.iter().find(|known| known.dbname == dbname);
+        named.map_or(dbname, |known| &known.name)
     }
 
     fn is_configured(&self, database: &str) -> bool {
@@ -248,6 +239,7 @@ impl Steward for Keeper {
         let limit = |max: Option<u32>| max.map_or(usize::MAX, |max| max as usize);
         let drawn = settings.pool_shape("", base, user);
         Ok(Terms {
+            name: base.into(),
             database: configured.map_or(base, |known| &known.dbname).into(),
             user: user.clone(),
             routing: match routing {
@@ -317,16 +309,6 @@ impl Steward for Keeper {
             vouched: self.vouched(),
             ..Policy::default()
         }
-    }
-}
-
-/// `trust` means this machine only: Unix sockets and loopback. From anywhere else such users prove themselves by SCRAM.
-fn rule(method: AuthMethod) -> Rule {
-    match method {
-        AuthMethod::Trust => Rule { method: Method::ScramSha256, trusted: Trusted::local() },
-        AuthMethod::Password => Rule { method: Method::Password, trusted: Trusted::default() },
-        AuthMethod::Md5 => Rule { method: Method::Md5, trusted: Trusted::default() },
-        AuthMethod::ScramSha256 => Rule { method: Method::ScramSha256, trusted: Trusted::default() },
     }
 }
 

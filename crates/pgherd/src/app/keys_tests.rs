@@ -24,6 +24,9 @@ unix_socket_dir = "/"
 [[listener]]
 name = "reports"
 address = "127.0.0.1:5003"
+[auth]
+method = "trust"
+query = "SELECT $1, NULL"
 [[user]]
 name = "u"
 password = "p"
@@ -47,6 +50,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("listen.key", "needs certificates: the door's tests"),
     ("listen.client_ca", "needs certificates: the door's tests"),
     ("listen.tls_min_version", "needs certificates: the door's tests"),
+    ("auth.clientcert", "needs certificates: the door's tests"),
+    ("user.clientcert", "needs certificates: the door's tests"),
     ("node.ssl_root_cert", "needs certificates: the tests of connecting"),
     ("node.ssl_cert", "needs certificates: the tests of connecting"),
     ("node.ssl_key", "needs certificates: the tests of connecting"),
@@ -71,6 +76,7 @@ const OTHERS: &[&str] = &[
     "127.0.0.1:5999",
     "/dev",
     "/dev/null",
+    "10.0.0.0/8",
     "other",
 ];
 
@@ -124,8 +130,18 @@ fn drawn(settings: Settings) -> String {
                 terms("reports", known.0, known.1)
             ],
             [terms("any", "d", "stranger"), terms("reports", "other", "other")],
-            (keeper.max_to_node(&node), keeper.max_clients(), max_servers(&settings), keeper.visits()),
-            (keeper.policy(), keeper.door().expect("no files are named"), plan::controller(&settings)),
+            (
+                keeper.max_to_node(&node),
+                keeper.max_clients(),
+                max_servers(&settings),
+                keeper.visits(),
+                keeper.standing("other")
+            ),
+            (
+                keeper.policy(),
+                keeper.door(&Arc::default()).expect("no files are named"),
+                plan::controller(&settings)
+            ),
             (places::places(&settings).expect("addresses"), entrance::keepalive(&settings.listen)),
             Balancers::new(&settings),
         )

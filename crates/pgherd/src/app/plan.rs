@@ -3,14 +3,14 @@
 use crate::app::StartError;
 use crate::config::settings::Settings;
 use crate::config::settings::node::Node;
-use crate::config::words::{FailoverStrategy, SslMode};
+use crate::config::words::{self, FailoverStrategy, SslMode};
 use parking_lot::RwLock;
 use pgherd_controller::connector::Connector;
-use pgherd_controller::secure::Secure;
+use pgherd_controller::secure::{Binding, Secure, Tls};
 use pgherd_controller::settings::{Login, NodeSettings};
 use pgherd_failover::policy::{Limits, Policy, Spec, Strategy};
-use pgherd_net::tls::client::{ClientFiles, ClientTls};
-use pgherd_pool::sslmode::Ssl;
+use pgherd_net::tls::client::ClientFiles;
+use pgherd_pool::sslmode::{ChannelBinding, Ssl};
 use pgherd_topology::node::{Address, Tags};
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +58,13 @@ pub fn ssl(node: &Node) -> Result<Ssl, StartError> {
         (None, SslMode::Disable | SslMode::Allow | SslMode::Prefer | SslMode::Require) => None,
     };
     let load = Ssl::load(mode, ClientFiles { roots, identity });
-    load.map_err(|error| StartError::NodeTls(node.name.clone(), error))
+    let binding = match node.channel_binding {
+        words::ChannelBinding::Disable => ChannelBinding::Disable,
+        words::ChannelBinding::Prefer => ChannelBinding::Prefer,
+        words::ChannelBinding::Require => ChannelBinding::Require,
+    };
+    let ssl = load.map_err(|error| StartError::NodeTls(node.name.clone(), error))?;
+    Ok(ssl.with_binding(binding))
 }
 
 /// How the control plane logs in to a node.
@@ -170,7 +176,16 @@ impl Encryption {
         Arc::new(Secure::new(Box::new(move |target| {
             let all = all.read();
             let known = all.iter().find(|(address, _)| *address == target.address).or(all.first());
-            known.and_then(|(_, ssl)| ssl.tls()).map(ClientTls::config)
+            let (_, ssl) = known?;
+            Some(Tls {
+                config: ssl.tls()?.config(),
+                binding: match ssl.binding() {
+                    ChannelBinding::Disable => Binding::Disable,
+                    ChannelBinding::Prefer => Binding::Prefer,
+                    ChannelBinding::Require => Binding::Require,
+                },
+                end_point: pgherd_net::tls::der::end_point,
+            })
         })))
     }
 }

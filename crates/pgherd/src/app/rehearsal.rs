@@ -15,12 +15,12 @@ const MAX_NAMED: usize = 5;
 /// Reads the files and forgets them. Faults of them, the first that forbids a start at the latest.
 pub fn faults(settings: &Arc<Settings>) -> Vec<Fault> {
     let rehearsed = Keeper::new(settings.clone()).and_then(|keeper| {
-        let door = keeper.door()?;
+        let door = keeper.door(&Arc::default())?;
         plan::Encryption::default().read(settings)?;
         Ok(door)
     });
     match rehearsed {
-        Ok(door) => locked_out(settings, &door).into_iter().collect(),
+        Ok(door) => locked_out(settings, &door).into_iter().chain(empty_maps(settings, &door)).collect(),
         Err(error) => vec![fault(&settings.values, &error)],
     }
 }
@@ -39,6 +39,7 @@ fn fault(values: &Values, error: &StartError) -> Fault {
             (node, blamed(node, error, &keys, "ssl_key"), format!("node \"{name}\": {error}"))
         }
         StartError::Users(error) => (values.single("auth"), "users_file", error.to_string()),
+        StartError::Ident(error) => (values.single("auth"), "ident_file", error.to_string()),
         StartError::Faults(_) | StartError::Io(..) | StartError::Login(_) => {
             return Fault::new(Code::BadFile, nowhere(), error.to_string());
         }
@@ -56,6 +57,19 @@ fn blamed<'k>(instance: &Instance, error: &TlsError, keys: &[&'k str], pair: &'k
     let TlsError::File { path, .. } = error else { return pair };
     let names = |key: &str| instance.find::<Option<PathBuf>>(key).flatten();
     keys.iter().find(|key| names(key).as_deref() == Some(Path::new(path))).copied().unwrap_or(pair)
+}
+
+/// Maps that are named and allow nobody anything, because they are not in the file.
+fn empty_maps(settings: &Settings, door: &pgherd_login::settings::Settings) -> Vec<Fault> {
+    let auth = settings.values.single("auth");
+    let named = [("cert_map", &door.names.cert), ("peer_map", &door.names.peer)];
+    let empty = named.into_iter().filter(|(_, map)| map.as_ref().is_some_and(|map| map.is_empty()));
+    empty
+        .map(|(key, _)| {
+            let text = format!("{key} names no map of ident_file: nobody may be anybody by it");
+            Fault::new(Code::Doubtful, auth.place_of(key), text).about("auth", key)
+        })
+        .collect()
 }
 
 /// Users of the users file whose hash the method cannot check; those of `[[user]]` are told of where they stand.

@@ -165,7 +165,10 @@ async fn build(arguments: &Arguments) -> Result<(Lab, Front), DemoError> {
             ports,
             cluster: "demo".to_owned(),
             users: vec![(USER.to_owned(), PASSWORD.to_owned())],
-            settings: vec![("server".to_owned(), "shutdown_grace = \"2s\"".to_owned())],
+            settings: vec![
+                ("server".to_owned(), "shutdown_grace = \"2s\"".to_owned()),
+                ("auth".to_owned(), format!("admin_users = [\"{USER}\"]")),
+            ],
         },
     )
     .await?;

@@ -51,6 +51,7 @@ pub fn all(values: &Values, report: &mut Report) {
     doors::balancers(values, report);
     doors::tls(values, report);
     doors::users(values, report);
+    doors::query(values, report);
     doors::api(values, report);
     notify(values, report);
 }

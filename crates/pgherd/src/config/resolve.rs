@@ -3,7 +3,7 @@
 use crate::config::secret::Secret;
 use crate::config::secrets;
 use crate::config::settings::control::{Api, Failover, Health, Metrics, Notify, Web};
-use crate::config::settings::front::{Auth, Database, HostPort, Listen, Listener, User};
+use crate::config::settings::front::{Auth, Database, HostPort, Inquiry, Listen, Listener, User};
 use crate::config::settings::node::{Node, Tags};
 use crate::config::settings::pool::{Pool, Routing};
 use crate::config::settings::{Cluster, Server, Settings};
@@ -37,7 +37,7 @@ pub fn settings(values: Values) -> Settings {
         server: server(values.single("server")),
         listen: listen(values.single("listen")),
         listeners: listeners(values),
-        auth: auth(values.single("auth")),
+        auth: auth(values.single("auth"), &cluster),
         databases: values.each("database").map(database).collect(),
         nodes: values.each("node").map(|instance| node(instance, values, &cluster)).collect(),
         pool: pool(values.single("pool")),
@@ -132,11 +132,37 @@ fn listeners(values: &Values) -> Vec<Listener> {
     all
 }
 
-fn auth(i: &Instance) -> Auth {
+fn auth(i: &Instance, cluster: &Cluster) -> Auth {
     Auth {
         method: word!(i, "method", AuthMethod),
         users_file: i.want("users_file"),
+        clientcert: word!(i, "clientcert", ClientCert),
+        trusted_networks: i.want("trusted_networks"),
+        ident_file: i.want("ident_file"),
+        cert_map: i.find("cert_map"),
+        peer_map: i.find("peer_map"),
+        inquiry: i.find("query").map(|query| inquiry(i, query, cluster)),
         strict_databases: i.want("strict_databases"),
+        admin_users: i.want("admin_users"),
+        stats_users: i.want("stats_users"),
+    }
+}
+
+fn inquiry(i: &Instance, query: String, cluster: &Cluster) -> Inquiry {
+    let user: Option<String> = i.find("query_user");
+    let password: Option<Secret> = i.find("query_password");
+    Inquiry {
+        query,
+        // The cluster's password belongs to the cluster's user.
+        query_password: match &user {
+            Some(user) if *user != cluster.user => password,
+            _ => password.or_else(|| cluster.password.clone()),
+        },
+        query_user: user.unwrap_or_else(|| cluster.user.clone()),
+        query_database: i.find("query_database").unwrap_or_else(|| cluster.database.clone()),
+        query_cache: i.want("query_cache"),
+        query_unknown_cache: i.want("query_unknown_cache"),
+        query_timeout: i.want("query_timeout"),
     }
 }
 
@@ -157,6 +183,7 @@ fn user(i: &Instance) -> User {
     User {
         name: i.want("name"),
         auth: word_if!(i, "auth", AuthMethod),
+        clientcert: word_if!(i, "clientcert", ClientCert),
         server_user: i.find("server_user"),
         server_password: i.find("server_password").or_else(|| password.as_ref().filter(clear).cloned()),
         password,
@@ -170,14 +197,16 @@ fn user(i: &Instance) -> User {
 
 /// The cluster's account as the only user, when nobody else is named anywhere.
 fn own_user(values: &Values, cluster: &Cluster) -> Vec<User> {
-    let file: Option<std::path::PathBuf> = values.single("auth").want("users_file");
-    if file.is_some() || cluster.user.is_empty() {
+    let auth = values.single("auth");
+    let file: Option<std::path::PathBuf> = auth.want("users_file");
+    if file.is_some() || auth.get("query").is_some() || cluster.user.is_empty() {
         return Vec::new();
     }
     vec![User {
         name: cluster.user.clone(),
         password: cluster.password.clone(),
         auth: None,
+        clientcert: None,
         server_user: None,
         server_password: cluster.password.clone(),
         pool_mode: None,
@@ -226,6 +255,7 @@ fn node(i: &Instance, values: &Values, cluster: &Cluster) -> Node {
         max_lag_seconds: i.find("max_lag_seconds").unwrap_or_else(|| health.want("max_lag_threshold")),
         max_lag_bytes: i.find("max_lag_bytes").unwrap_or_else(|| health.want("max_lag_bytes")),
         ssl: word!(i, "ssl", SslMode),
+        channel_binding: word!(i, "channel_binding", ChannelBinding),
         ssl_root_cert: i.want("ssl_root_cert"),
         ssl_cert: i.want("ssl_cert"),
         ssl_key: i.want("ssl_key"),

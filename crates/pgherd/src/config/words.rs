@@ -40,12 +40,27 @@ words! {
     AuthMethod {
         /// Not at all.
         Trust = "trust",
+        /// By the user of the operating system, on a Unix socket.
+        Peer = "peer",
+        /// By its certificate.
+        Cert = "cert",
         /// Clear text password.
         Password = "password",
         /// MD5 challenge.
         Md5 = "md5",
         /// SCRAM-SHA-256 (RFC 7677).
         ScramSha256 = "scram-sha-256",
+    }
+}
+words! {
+    /// What certificate a client must show besides: PostgreSQL's `clientcert`.
+    ClientCert {
+        /// None.
+        Off = "off",
+        /// One that is valid.
+        VerifyCa = "verify-ca",
+        /// One that is valid and may be the user.
+        VerifyFull = "verify-full",
     }
 }
 words! {
@@ -74,6 +89,17 @@ words! {
         VerifyCa = "verify-ca",
         /// Always, chain and host name checked.
         VerifyFull = "verify-full",
+    }
+}
+words! {
+    /// Whether the login to a server is bound to TLS: libpq's `channel_binding`.
+    ChannelBinding {
+        /// Never.
+        Disable = "disable",
+        /// When the server offers it.
+        Prefer = "prefer",
+        /// Or there is no login.
+        Require = "require",
     }
 }
 words! {

@@ -4,7 +4,8 @@ use crate::connect::credentials::{Credentials, Md5Hash};
 use crate::connect::error::{ConnectError, ServerError};
 use crate::connect::stream::Stream;
 use crate::connect::{Connected, Target};
-use crate::scram::{Begun, Challenge, Expected, Keys, MECHANISM};
+use crate::scram::{Begun, Binding, Challenge, Expected, Keys, MECHANISM, MECHANISM_PLUS};
+use crate::sslmode::ChannelBinding;
 use bytes::BytesMut;
 use md5::{Digest, Md5};
 use postgres_protocol::authentication::md5_hash;
@@ -62,10 +63,13 @@ enum Scram {
 
 async fn authenticate(stream: &mut Stream, target: &Target) -> Result<(), ConnectError> {
     let mut scram = Scram::Unused;
+    let required = target.ssl.binding() == ChannelBinding::Require;
     loop {
         let (code, data) = request(stream).await?;
         scram = match (code, scram) {
-            (AUTH_OK, Scram::Unused | Scram::Verified) => return Ok(()),
+            (AUTH_OK, Scram::Verified) => return Ok(()),
+            (AUTH_OK | AUTH_CLEARTEXT | AUTH_MD5, Scram::Unused) if required => return Err(unbound()),
+            (AUTH_OK, Scram::Unused) => return Ok(()),
             (AUTH_OK, _) => {
                 return Err(ConnectError::Auth("the server did not finish the SCRAM exchange".into()));
             }
@@ -79,7 +83,7 @@ async fn authenticate(stream: &mut Stream, target: &Target) -> Result<(), Connec
                 stream.send(&password_message(&md5(target, salt)?)).await?;
                 Scram::Unused
             }
-            (AUTH_SASL, Scram::Unused) => Scram::Begun(begin(stream, &data, &target.credentials).await?),
+            (AUTH_SASL, Scram::Unused) => Scram::Begun(begin(stream, &data, target).await?),
             (AUTH_SASL_CONTINUE, Scram::Begun(begun)) => {
                 let challenge =
                     begun.challenge(&data).map_err(|error| ConnectError::Auth(error.to_string()))?;
@@ -143,21 +147,29 @@ fn md5(target: &Target, salt: [u8; 4]) -> Result<String, ConnectError> {
     }
 }
 
-async fn begin(
-    stream: &mut Stream,
-    mechanisms: &[u8],
-    credentials: &Credentials,
-) -> Result<Begun, ConnectError> {
-    if matches!(credentials, Credentials::None | Credentials::Md5(_)) {
+async fn begin(stream: &mut Stream, mechanisms: &[u8], target: &Target) -> Result<Begun, ConnectError> {
+    if matches!(target.credentials, Credentials::None | Credentials::Md5(_)) {
         return Err(lacking("a SCRAM password"));
     }
-    if !mechanisms.split(|&byte| byte == 0).any(|name| name == MECHANISM.as_bytes()) {
+    let offered =
+        |mechanism: &str| mechanisms.split(|&byte| byte == 0).any(|name| name == mechanism.as_bytes());
+    let end_point = match target.ssl.binding() {
+        ChannelBinding::Disable => None,
+        ChannelBinding::Prefer | ChannelBinding::Require => stream.end_point(),
+    };
+    let (mechanism, binding) = match end_point {
+        Some(end_point) if offered(MECHANISM_PLUS) => (MECHANISM_PLUS, Binding::EndPoint(end_point)),
+        _ if target.ssl.binding() == ChannelBinding::Require => return Err(unbound()),
+        Some(_) => (MECHANISM, Binding::Unoffered),
+        None => (MECHANISM, Binding::Unable),
+    };
+    if !offered(mechanism) {
         return Err(ConnectError::Auth("none of the server's SASL mechanisms is supported".into()));
     }
-    let begun = Begun::new().map_err(|error| ConnectError::Local(error.to_string()))?;
+    let begun = Begun::new(binding).map_err(|error| ConnectError::Local(error.to_string()))?;
     let first = begun.message();
     let mut body = Vec::with_capacity(64);
-    body.extend_from_slice(MECHANISM.as_bytes());
+    body.extend_from_slice(mechanism.as_bytes());
     body.push(0);
     body.extend_from_slice(&(first.len() as u32).to_be_bytes());
     body.extend_from_slice(first.as_bytes());
@@ -174,6 +186,10 @@ async fn keys(credentials: &Credentials, challenge: &Challenge) -> Result<Keys, 
             .ok_or_else(|| ConnectError::Local("no thread to derive SCRAM keys on".into())),
         Credentials::None | Credentials::Md5(_) => Err(lacking("a SCRAM password")),
     }
+}
+
+fn unbound() -> ConnectError {
+    ConnectError::Auth("channel binding is required, and the server's login is not bound to TLS".into())
 }
 
 fn lacking(what: &str) -> ConnectError {

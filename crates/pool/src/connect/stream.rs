@@ -2,6 +2,7 @@
 
 use crate::connect::error::ConnectError;
 use bytes::{Buf, BytesMut};
+use pgherd_net::tls::der;
 use pgherd_net::transport::Transport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -22,6 +23,11 @@ impl Stream {
     /// Wraps a fresh stream.
     pub(super) fn new(transport: Transport) -> Stream {
         Stream { transport, buffer: BytesMut::new() }
+    }
+
+    /// The `tls-server-end-point` of the server's certificate; `None` without TLS, or when the certificate's signature names no hash.
+    pub(super) fn end_point(&self) -> Option<Box<[u8]>> {
+        der::end_point(self.transport.server_certificate()?)
     }
 
     /// The next message: its tag and its body.

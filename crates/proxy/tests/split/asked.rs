@@ -52,7 +52,7 @@ fn an_old_token_is_never_given() {
         client.send(&[parse("s", "show pgherd.causal_token"), sync()].concat()).await;
         client.answer().await;
         let execute = [bind("", "s", &[]), execute(""), sync()].concat();
-        // What was not found to be a read counts as a write.
+        client.ask("insert").await;
         stage.look(&[5, 5]);
         client.ask("begin").await;
         assert_eq!(client.value("show pgherd.causal_token").await, "1/0/5");

@@ -143,6 +143,7 @@ impl Steward for Keeper {
     fn terms(&self, _: &str, database: &Arc<str>, user: &Arc<str>) -> Result<Terms, Refused> {
         let settings = &self.settings;
         Ok(Terms {
+            name: database.clone(),
             database: database.clone(),
             user: user.clone(),
             routing: settings.routing,

@@ -3,9 +3,10 @@
 use super::about;
 use crate::config::fault::{Code, Fault, Report};
 use crate::config::secret::Secret;
-use crate::config::secrets::{is_md5, is_verifier};
+use crate::config::secrets::is_md5;
 use crate::config::settings::front::HostPort;
 use crate::config::values::{Instance, Values};
+use pgherd_login::settings::Network;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -107,6 +108,11 @@ pub(super) fn tls(values: &Values, report: &mut Report) {
         report.faults.push(about(listen, "client_ca", Code::Doubtful, text));
     }
     for node in values.each("node") {
+        let word = |key| node.find::<&'static str>(key).unwrap_or_default();
+        if word("channel_binding") == "require" && word("ssl") == "disable" {
+            let text = "channel_binding = \"require\" needs TLS, and ssl is \"disable\"";
+            report.faults.push(about(node, "channel_binding", Code::Contradiction, text));
+        }
         if given(node, "ssl_cert") != given(node, "ssl_key") {
             let there = if given(node, "ssl_cert") { "ssl_cert" } else { "ssl_key" };
             report.faults.push(about(node, there, Code::Contradiction, "ssl_cert and ssl_key go together"));
@@ -118,35 +124,104 @@ pub(super) fn tls(values: &Values, report: &mut Report) {
 pub(super) fn users(values: &Values, report: &mut Report) {
     let auth = values.single("auth");
     let method = auth.find::<&'static str>("method").unwrap_or_default();
-    let in_file = auth.find::<Option<PathBuf>>("users_file").flatten().is_some();
+    // Somewhere else than in the settings.
+    let elsewhere =
+        auth.find::<Option<PathBuf>>("users_file").flatten().is_some() || auth.get("query").is_some();
     let mut trusted = method == "trust";
     for user in values.each("user") {
         let method = user.find::<&'static str>("auth").unwrap_or(method);
         trusted |= method == "trust";
-        user_password(user, method, in_file, report);
+        user_password(user, method, elsewhere, report);
     }
-    if values.each("user").next().is_none() && !in_file {
+    if values.each("user").next().is_none() && !elsewhere {
         own_account(values, method, report);
     }
-    let open: Vec<_> = listening(values)
+    trust(values, trusted, report);
+    certificates(values, report);
+    own_doors(values, report);
+}
+
+/// Where nothing is asked: only on this machine and in networks that are named.
+fn trust(values: &Values, trusted: bool, report: &mut Report) {
+    let auth = values.single("auth");
+    let networks = auth.find::<Vec<String>>("trusted_networks").unwrap_or_default();
+    for text in &networks {
+        match text.parse::<Network>() {
+            Err(error) => {
+                report.faults.push(about(auth, "trusted_networks", Code::NotAValue, error.to_string()));
+            }
+            Ok(network) if trusted && network.is_everywhere() => {
+                let text = format!("\"trust\" lets everybody in from {network}, that is from everywhere");
+                let fault = about(auth, "trusted_networks", Code::OpenDoor, text);
+                report
+                    .faults
+                    .push(fault.help("name the networks of your applications, or ask for a password"));
+            }
+            Ok(_) => {}
+        }
+    }
+    if !networks.is_empty() && !trusted {
+        let text = "trusted_networks without method \"trust\": they change nothing";
+        report.faults.push(about(auth, "trusted_networks", Code::Doubtful, text));
+    }
+    let open = listening(values)
         .into_iter()
-        .filter(|(i, _, a)| matches!(i.section.name, "listen" | "listener") && !loopback(&a.host))
-        .collect();
-    if let (true, Some((_, _, address))) = (trusted, open.first()) {
+        .find(|(i, _, a)| matches!(i.section.name, "listen" | "listener") && !loopback(&a.host));
+    if let (true, Some((_, _, address))) = (trusted, open) {
         let blamed = values.each("user").find(|user| user.find::<&'static str>("auth") == Some("trust"));
         let (instance, key) = blamed.map_or((auth, "method"), |user| (user, "auth"));
-        let text = format!("\"trust\" lets everybody in who can reach {address}");
-        report.faults.push(
-            about(instance, key, Code::OpenDoor, text).help("listen on 127.0.0.1, or ask for a password"),
+        let whence = if networks.is_empty() { "this machine".to_string() } else { networks.join(", ") };
+        let text = format!(
+            "\"trust\" lets everybody in from {whence}; who reaches {address} from elsewhere is asked by \"scram-sha-256\""
         );
+        let fault = about(instance, key, Code::OpenDoor, text);
+        report.faults.push(fault.help("listen on 127.0.0.1, or ask for a password"));
     }
 }
 
-fn user_password(user: &Instance, method: &str, in_file: bool, report: &mut Report) {
-    let asked = method != "trust";
+/// Certificates that are asked for where none can be shown.
+fn certificates(values: &Values, report: &mut Report) {
+    let given = values.single("listen").find::<Option<PathBuf>>("client_ca").flatten().is_some();
+    let asking = [("auth", "method"), ("auth", "clientcert"), ("user", "auth"), ("user", "clientcert")];
+    for (section, key) in asking {
+        for instance in values.each(section) {
+            let word = instance.find::<&'static str>(key).unwrap_or("off");
+            if !given && matches!(word, "cert" | "verify-ca" | "verify-full") {
+                let text = format!("{key} = \"{word}\" needs listen.client_ca: what issued the certificates");
+                report.faults.push(about(instance, key, Code::Missing, text));
+            }
+        }
+    }
+}
+
+/// What is asked on Unix sockets when there is none, and maps of no file.
+fn own_doors(values: &Values, report: &mut Report) {
+    let (auth, listen) = (values.single("auth"), values.single("listen"));
+    if listen.find::<Option<PathBuf>>("unix_socket_dir").flatten().is_none() {
+        for (section, key) in [("auth", "method"), ("user", "auth")] {
+            for instance in values.each(section) {
+                if instance.find::<&'static str>(key) == Some("peer") {
+                    let text = format!(
+                        "{key} = \"peer\" is for Unix sockets, and there is no listen.unix_socket_dir"
+                    );
+                    report.faults.push(about(instance, key, Code::Doubtful, text));
+                }
+            }
+        }
+    }
+    if auth.find::<Option<PathBuf>>("ident_file").flatten().is_none() {
+        for key in ["cert_map", "peer_map"].into_iter().filter(|key| auth.get(key).is_some()) {
+            let text = format!("{key} without ident_file: nobody may be anybody by it");
+            report.faults.push(about(auth, key, Code::Doubtful, text));
+        }
+    }
+}
+
+fn user_password(user: &Instance, method: &str, elsewhere: bool, report: &mut Report) {
+    let asked = !matches!(method, "trust" | "cert" | "peer");
     let Some(password) = user.find::<Secret>("password") else {
         let given = ["password_file", "password_env"].iter().any(|key| user.said(key));
-        if asked && !in_file && !given {
+        if asked && !elsewhere && !given {
             let text = format!("{} has no password: it cannot log in by \"{method}\"", user.title());
             report.faults.push(
                 about(user, "password", Code::Doubtful, text)
@@ -161,8 +236,7 @@ fn user_password(user: &Instance, method: &str, in_file: bool, report: &mut Repo
         .unwrap_or("password");
     let text = password.expose();
     let unfit = match method {
-        "scram-sha-256" if is_md5(text) => Some("an md5 hash"),
-        "md5" if is_verifier(text) => Some("a SCRAM verifier"),
+        "scram-sha-256" | "peer" if is_md5(text) => Some("an md5 hash"),
         _ => None,
     };
     if let Some(what) = unfit {
@@ -171,10 +245,33 @@ fn user_password(user: &Instance, method: &str, in_file: bool, report: &mut Repo
     }
     let servers =
         ["server_password", "server_password_file", "server_password_env"].iter().any(|key| user.said(key));
-    if (is_md5(text) || is_verifier(text)) && !servers {
-        let text = format!("{} has no password for servers: a hash opens no connection", user.title());
+    // A verifier is as good as a password: the servers that hold it are given the proof the client gave.
+    if is_md5(text) && !servers {
+        let text =
+            format!("{} has no password for servers: a hash opens only those that ask for md5", user.title());
         let fault = about(user, key, Code::Doubtful, text);
         report.faults.push(fault.help("give server_password, or let the servers trust pgherd"));
+    }
+}
+
+/// The statement that finds users, and what comes with it.
+pub(super) fn query(values: &Values, report: &mut Report) {
+    let auth = values.single("auth");
+    let Some(query) = auth.find::<String>("query") else {
+        let keys = ["query_user", "query_password", "query_database"];
+        if let Some(key) = keys.into_iter().find(|key| auth.get(key).is_some()) {
+            let text = format!("{key} without `query`: nobody is looked up");
+            report.faults.push(about(auth, key, Code::Doubtful, text));
+        }
+        return;
+    };
+    if !query.contains("$1") {
+        let text = "query does not ask for a name: it has no $1";
+        report.faults.push(about(auth, "query", Code::Doubtful, text));
+    }
+    if auth.get("query_user").is_none() && values.single("cluster").get("user").is_none() {
+        let text = "query has nobody to run as: give query_user, or cluster.user";
+        report.faults.push(about(auth, "query", Code::Doubtful, text));
     }
 }
 
@@ -182,7 +279,7 @@ fn user_password(user: &Instance, method: &str, in_file: bool, report: &mut Repo
 fn own_account(values: &Values, method: &str, report: &mut Report) {
     let cluster = values.single("cluster");
     if cluster.get("user").is_none() {
-        let text = "no user: neither [[user]] nor auth.users_file nor cluster.user is given";
+        let text = "no user: neither [[user]] nor auth.users_file nor auth.query nor cluster.user is given";
         let fault = Fault::new(Code::Missing, cluster.place.clone(), text);
         report
             .faults
@@ -190,7 +287,7 @@ fn own_account(values: &Values, method: &str, report: &mut Report) {
         return;
     }
     let given = ["password", "password_file", "password_env"].iter().any(|key| cluster.said(key));
-    if method != "trust" && !given {
+    if !matches!(method, "trust" | "cert" | "peer") && !given {
         let text =
             format!("cluster.user is the only user and has no password: nobody can log in by \"{method}\"");
         report.faults.push(about(cluster, "user", Code::Doubtful, text));

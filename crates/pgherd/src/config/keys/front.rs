@@ -6,7 +6,8 @@ use crate::config::key::{
     word,
 };
 use crate::config::words::{
-    AuthMethod, ClientTls, ListenerRouting, LogFormat, LogLevel, PoolMode, ReadPreference, TlsVersion,
+    AuthMethod, ClientCert, ClientTls, ListenerRouting, LogFormat, LogLevel, PoolMode, ReadPreference,
+    TlsVersion,
 };
 
 /// `[cluster]`.
@@ -18,7 +19,7 @@ pub(super) const CLUSTER: Section = Section {
     keys: &[
         text("name", "pgherd", Restart, "Name of the cluster: the `scope` of Patroni and of the API."),
         text("database", "postgres", NewConnections, "Database of pgherd's own connections (probes and actions); nodes may say otherwise."),
-        text("user", "", NewConnections, "User of pgherd's own connections. It needs the role pg_monitor to see the whole of pg_stat_replication. When there is neither a [[user]] nor auth.users_file, clients log in as this user too.")
+        text("user", "", NewConnections, "User of pgherd's own connections. It needs the role pg_monitor to see the whole of pg_stat_replication. When there is neither a [[user]] nor auth.users_file nor auth.query, clients log in as this user too.")
             .unset("the first [[user]]", "app_user"),
         secret("password", NewConnections, "Password of that user. Prefer password_file or password_env: a password in the file is readable by whoever reads the file.").unset("none", "${PGHERD_PASSWORD:-change me}"),
         path("password_file", PathRule::File, NewConnections, "File that holds the password of `user`; one trailing newline is dropped. Read again on reload."),
@@ -94,8 +95,25 @@ pub(super) const AUTH: Section = Section {
     repeated: None,
     doc: "How clients prove who they are.",
     keys: &[
-        word("method", AuthMethod::WORDS, "scram-sha-256", NewConnections, "Method for clients whose [[user]] does not say otherwise. \"trust\" asks for nothing: only on loopback or a Unix socket."),
+        word("method", AuthMethod::WORDS, "scram-sha-256", NewConnections, "Method for clients whose [[user]] does not say otherwise. \"trust\" asks for nothing on a Unix socket, on loopback and from trusted_networks; \"peer\" asks the kernel on a Unix socket; from anywhere else both are \"scram-sha-256\". \"cert\" takes a certificate issued by listen.client_ca instead of a password."),
+        word("clientcert", ClientCert::WORDS, "off", NewConnections, "Certificate a client that comes by TCP must show besides: \"verify-ca\" one issued by listen.client_ca, \"verify-full\" one whose common name is the user or is mapped to it. As in pg_hba.conf."),
+        list("trusted_networks", "", NewConnections, "Networks (10.0.0.0/8, 192.0.2.7) from which \"trust\" asks for nothing, beside Unix sockets and loopback."),
+        path("ident_file", PathRule::File, NewConnections, "User name maps in the format of PostgreSQL's pg_ident.conf, without regular expressions. Read again on reload."),
+        text("cert_map", "", NewConnections, "Map of ident_file that says which users the common name of a certificate may be.").unset("only the user of that name", "certificates"),
+        text("peer_map", "", NewConnections, "Map of ident_file that says which users a user of the operating system may be.").unset("only the user of that name", "staff"),
         path("users_file", PathRule::File, NewConnections, "Users in the format of PgBouncer's userlist.txt: \"name\" \"password, md5 hash or SCRAM verifier\". A [[user]] of the same name wins. Read again on reload."),
+        list("admin_users", "", NewConnections, "Users who may do everything on the console (the databases \"pgherd\" and \"pgbouncer\"). Nobody else gets in there but stats_users."),
+        list("stats_users", "", NewConnections, "Users who may look at the console: all of SHOW but SHOW FDS."),
+        text("query", "", NewConnections, "A statement that finds a user who is in no [[user]] and no users_file: $1 is the name, the answer one row of name and secret (a SCRAM verifier, an md5 hash, a password), or none. Runs on the primary, on a standby while there is none. PgBouncer's auth_query.")
+            .unset("nobody is looked up", "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname = $1 AND rolcanlogin"),
+        text("query_user", "", NewConnections, "User that statement runs as, on connections of its own. It must be allowed to read secrets: see docs/authentication.md for a function that keeps this small.").unset("as cluster.user", "pgherd_auth"),
+        secret("query_password", NewConnections, "Password of that user.").unset("that of the cluster, for the cluster's user", "${PGHERD_AUTH_PASSWORD:-change me}"),
+        path("query_password_file", PathRule::File, NewConnections, "File that holds it; one trailing newline is dropped. Read again on reload."),
+        text("query_password_env", "", NewConnections, "Environment variable that holds it.").unset("none", "PGHERD_AUTH_PASSWORD"),
+        text("query_database", "", NewConnections, "Database that statement runs in.").unset("as cluster.database", "postgres"),
+        duration("query_cache", "60s", (secs(0), DAY), NewConnections, "How long a user that was found is remembered. A failed login makes the next one ask again, at most once a second for each name; a reload forgets all."),
+        duration("query_unknown_cache", "10s", (secs(0), DAY), NewConnections, "How long it is remembered that there is no such user."),
+        duration("query_timeout", "5s", (MS, secs(3600)), NewConnections, "Limit for one question, connecting included. Who was found in the last hour is let in all the same when nobody answers."),
         boolean("strict_databases", "false", NewConnections, "Refuse databases that have no [[database]]; otherwise any name is passed to the servers."),
     ],
 };
@@ -114,8 +132,9 @@ pub(super) const USER: Section = Section {
         path("password_file", PathRule::File, NewConnections, "File that holds it; one trailing newline is dropped. Read again on reload."),
         text("password_env", "", NewConnections, "Environment variable that holds it.").unset("none", "APP_PASSWORD"),
         word("auth", AuthMethod::WORDS, "", NewConnections, "Method for this user.").unset("as auth.method", "scram-sha-256"),
+        word("clientcert", ClientCert::WORDS, "", NewConnections, "Certificate this user must show besides.").unset("as auth.clientcert", "off"),
         text("server_user", "", NewConnections, "Name pgherd logs in to servers with on behalf of this user.").unset("the same name", "app_owner"),
-        secret("server_password", NewConnections, "Password pgherd logs in to servers with. Needed when `password` is a hash or a verifier and the servers ask for one."),
+        secret("server_password", NewConnections, "Password pgherd logs in to servers with. Needed when `password` is an md5 hash and the servers ask for SCRAM."),
         path("server_password_file", PathRule::File, NewConnections, "File that holds the password for servers."),
         text("server_password_env", "", NewConnections, "Environment variable that holds the password for servers.").unset("none", "APP_SERVER_PASSWORD"),
         word("pool_mode", PoolMode::WORDS, "", NewConnections, MODE).unset("as the database or pool.mode", "session"),

@@ -4,7 +4,7 @@ use crate::config::key::Reload::{AtOnce, Drain, NewConnections};
 use crate::config::key::{
     DAY, PathRule, Section, address, boolean, bytes, duration, int, path, secret, secs, text, word,
 };
-use crate::config::words::{RoleHint, SslMode};
+use crate::config::words::{ChannelBinding, RoleHint, SslMode};
 
 /// `[[node]]`.
 #[rustfmt::skip] // a table reads best as a table
@@ -27,6 +27,7 @@ pub(super) const NODE: Section = Section {
         duration("max_lag_seconds", "", (secs(0), DAY), AtOnce, "Replay delay above which this node gets no reads. The limit in bytes counts independently of it.").off().bare().unset("as health.max_lag_threshold", "10s"),
         bytes("max_lag_bytes", "", (0, 1 << 50), AtOnce, "Bytes behind the primary above which this node gets no reads.").off().unset("as health.max_lag_bytes", "100MB"),
         word("ssl", SslMode::WORDS, "prefer", NewConnections, "TLS towards this node, in the words of libpq's sslmode."),
+        word("channel_binding", ChannelBinding::WORDS, "prefer", NewConnections, "Whether a login by SCRAM is bound to the node's certificate, in libpq's words: \"require\" logs in no other way, \"disable\" is for what ends TLS between pgherd and the node."),
         path("ssl_root_cert", PathRule::File, NewConnections, "PEM file with the roots the node's certificate must chain to, for \"verify-ca\" and \"verify-full\"; \"off\" takes the system's."),
         path("ssl_cert", PathRule::File, NewConnections, "PEM certificate pgherd shows to the node."),
         path("ssl_key", PathRule::File, NewConnections, "PEM key of that certificate."),

@@ -1,7 +1,9 @@
 //! What a client meets first: listeners, TLS, authentication, users and databases.
 
 use crate::config::secret::Secret;
-use crate::config::words::{AuthMethod, ClientTls, ListenerRouting, PoolMode, ReadPreference, TlsVersion};
+use crate::config::words::{
+    AuthMethod, ClientCert, ClientTls, ListenerRouting, PoolMode, ReadPreference, TlsVersion,
+};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,8 +83,43 @@ pub struct Auth {
     pub method: AuthMethod,
     /// PgBouncer's `userlist.txt`, read by the door.
     pub users_file: Option<PathBuf>,
+    /// Where users are looked up who are named nowhere.
+    pub inquiry: Option<Inquiry>,
+    /// What certificate clients that come by TCP must show besides, unless their `[[user]]` says otherwise.
+    pub clientcert: ClientCert,
+    /// Networks from which `trust` asks for nothing, in CIDR notation, beside this machine.
+    pub trusted_networks: Vec<String>,
+    /// PostgreSQL's `pg_ident.conf`, read by the door.
+    pub ident_file: Option<PathBuf>,
+    /// Map for common names of certificates.
+    pub cert_map: Option<String>,
+    /// Map for users of the operating system.
+    pub peer_map: Option<String>,
     /// Refuse databases that have no `[[database]]`.
     pub strict_databases: bool,
+    /// Who may do everything on the console.
+    pub admin_users: Vec<String>,
+    /// Who may look at it.
+    pub stats_users: Vec<String>,
+}
+
+/// The keys of `[auth]` that begin with `query`: how users are looked up on the servers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inquiry {
+    /// One statement; `$1` is the name.
+    pub query: String,
+    /// Account it runs as.
+    pub query_user: String,
+    /// That account's password.
+    pub query_password: Option<Secret>,
+    /// Database it runs in.
+    pub query_database: String,
+    /// How long a user that was found is remembered.
+    pub query_cache: Duration,
+    /// How long it is remembered that there is no such user.
+    pub query_unknown_cache: Duration,
+    /// Limit for one question.
+    pub query_timeout: Duration,
 }
 
 /// `[[user]]`.
@@ -95,6 +132,8 @@ pub struct User {
     pub password: Option<Secret>,
     /// Overrides `auth.method`.
     pub auth: Option<AuthMethod>,
+    /// Overrides `auth.clientcert`.
+    pub clientcert: Option<ClientCert>,
     /// Name to log in to servers with; `None` = the same.
     pub server_user: Option<String>,
     /// Password to log in to servers with. Filled from `password` when that is a clear one and nothing else was given.

@@ -2,7 +2,7 @@
 
 use super::front::HostPort;
 use crate::config::secret::Secret;
-use crate::config::words::{RoleHint, SslMode};
+use crate::config::words::{ChannelBinding, RoleHint, SslMode};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub struct Node {
     pub max_lag_bytes: Option<u64>,
     /// TLS towards it.
     pub ssl: SslMode,
+    /// Whether a login is bound to TLS.
+    pub channel_binding: ChannelBinding,
     /// PEM roots; `None` = the system's. Present whenever needed by `ssl`, or the system has some.
     pub ssl_root_cert: Option<PathBuf>,
     /// PEM certificate pgherd shows to it.
