@@ -42,6 +42,15 @@ fn cancel(port: u16, key: &[u8]) {
     drop(raw.until_ready());
 }
 
+/// Stops the visitors, also when the test fails: it would wait for them.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A client that connects, asks and leaves, again and again; what went wrong.
 fn come_and_go(port: u16, stop: &AtomicBool, visits: &AtomicUsize, faults: &Mutex<Vec<String>>) {
     while !stop.load(Ordering::Relaxed) {
@@ -79,6 +88,7 @@ fn a_new_process_takes_over_and_nobody_is_refused() {
     let long_key = long.key().unwrap();
     long.send(&query("SELECT pg_sleep(60)")).unwrap();
     let mut new = std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         for _ in 0..3 {
             scope.spawn(|| come_and_go(port, &stop, &visits, &faults));
         }
@@ -104,7 +114,6 @@ fn a_new_process_takes_over_and_nobody_is_refused() {
         wait_until("the new one serves", || visits.load(Ordering::Relaxed) > so_far + 20);
         let (status, _) = house.wait(front.get("/readiness")).unwrap();
         assert_eq!(status, 200);
-        stop.store(true, Ordering::Relaxed);
         new
     });
     let faults = faults.into_inner().unwrap();
