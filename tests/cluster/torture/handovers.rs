@@ -97,9 +97,13 @@ fn a_new_process_takes_over_and_nobody_is_refused() {
         for _ in 0..12 {
             let mut raw = house.client();
             raw.send(&query("SELECT pg_sleep(60)")).unwrap();
-            std::thread::sleep(Duration::from_millis(50));
-            cancel(port, &raw.key().unwrap());
-            assert_eq!(sqlstate(&raw.until_ready()), "57014");
+            // A request that comes before the query has a server hits nothing, as in PostgreSQL.
+            raw.patience = Duration::from_millis(500);
+            wait_until("a query is cancelled", || {
+                cancel(port, &raw.key().unwrap());
+                sqlstate(&raw.until_ready()) == "57014"
+            });
+            raw.patience = PATIENCE;
             assert_eq!(value(&mut raw, "SELECT 2"), "2");
         }
         house.signal("-TERM");
