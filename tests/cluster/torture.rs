@@ -4,10 +4,14 @@
 
 #[path = "torture/arrivals.rs"]
 mod arrivals;
+#[path = "torture/balancers.rs"]
+mod balancers;
 #[path = "torture/cancels.rs"]
 mod cancels;
 #[path = "torture/departures.rs"]
 mod departures;
+#[path = "torture/handovers.rs"]
+mod handovers;
 #[path = "torture/house.rs"]
 mod house;
 #[path = "torture/limits.rs"]

@@ -21,6 +21,8 @@ mod frames;
 mod frontend;
 #[path = "targets/lexer.rs"]
 mod lexer;
+#[path = "targets/origin.rs"]
+mod origin;
 #[path = "targets/session.rs"]
 mod session;
 #[path = "targets/settings.rs"]
@@ -46,6 +48,11 @@ fn what_clients_send_is_viewed_without_a_panic() {
 #[test]
 fn what_servers_send_is_viewed_without_a_panic() {
     feed("backend", backend::run);
+}
+
+#[test]
+fn a_balancers_header_is_the_same_however_it_is_cut() {
+    feed("origin", origin::run);
 }
 
 #[test]

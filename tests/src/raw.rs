@@ -1,6 +1,6 @@
 //! A client that speaks the protocol byte by byte and believes nothing: for tests that must see every message as it came.
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How long one message may take before a test calls it silence.
@@ -42,12 +42,29 @@ pub struct Raw {
 }
 
 impl Raw {
+    /// A connection from this address of the machine, on which only `first` was said yet.
+    ///
+    /// # Errors
+    /// Nobody listens, or the address is not ours.
+    pub fn open_from(source: Ipv4Addr, port: u16, first: &[u8]) -> io::Result<Self> {
+        use rustix::net::{AddressFamily, SocketAddrV4, SocketType, bind, connect, socket};
+        let own = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&own, &SocketAddrV4::new(source, 0))?;
+        connect(&own, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+        let mut raw = Self::over(TcpStream::from(own))?;
+        raw.send(first)?;
+        Ok(raw)
+    }
+
     /// A connection on which nothing was said yet.
     ///
     /// # Errors
     /// Nobody listens.
     pub fn open(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        Self::over(TcpStream::connect(("127.0.0.1", port))?)
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(Duration::from_secs(30)))?;
         Ok(Self { stream, buffer: Vec::new(), at: 0, login: Vec::new(), patience: PATIENCE })
@@ -58,7 +75,15 @@ impl Raw {
     /// # Errors
     /// Nobody listens.
     pub fn connect(port: u16, settings: &[(&str, &str)], password: &str) -> io::Result<Self> {
-        let mut raw = Self::open(port)?;
+        Self::open(port)?.log_in(settings, password)
+    }
+
+    /// Goes through the startup on a connection that was opened before.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn log_in(mut self, settings: &[(&str, &str)], password: &str) -> io::Result<Self> {
+        let raw = &mut self;
         let _ = raw.send(&startup(settings));
         loop {
             let event = raw.receive();
@@ -72,7 +97,7 @@ impl Raw {
             };
             raw.login.push(event);
             if done {
-                return Ok(raw);
+                return Ok(self);
             }
         }
     }

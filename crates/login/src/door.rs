@@ -21,6 +21,9 @@ use tokio::time::timeout;
 /// How many passwords are stretched at a time: a storm of logins must not take every core.
 const MAX_STRETCHING: usize = 2;
 
+/// Said of who sends a header that is not asked for.
+const NOT_A_BALANCER: &str = "it sent a PROXY header, which only balancers that the settings name may send";
+
 /// Where a client comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -139,10 +142,16 @@ impl Door {
     /// safe: dropping the future closes the connection.
     pub async fn admit(&self, transport: Transport, peer: Peer) -> Arrival {
         // Boxed: a login is rare and short, and the session's future stays small.
-        Box::pin(self.take_in(transport, peer)).await
+        Box::pin(self.take_in(transport, peer, None)).await
     }
 
-    async fn take_in(&self, transport: Transport, peer: Peer) -> Arrival {
+    /// As [`Door::admit`], for a socket from a balancer: it must begin with a header that says for whom the balancer speaks
+    /// ([`crate::origin`]), within the same timeout, and the client counts as coming from there.
+    pub async fn admit_relayed(&self, transport: Transport, balancer: SocketAddr) -> Arrival {
+        Box::pin(self.take_in(transport, Peer::Tcp(balancer), Some(balancer))).await
+    }
+
+    async fn take_in(&self, transport: Transport, mut peer: Peer, balancer: Option<SocketAddr>) -> Arrival {
         let settings = self.settings.load_full();
         let mut stream = Stream::new(transport);
         let waiting = Waiting::enter(&self.unauthenticated);
@@ -154,7 +163,13 @@ impl Door {
             }
             return Arrival::Gone;
         }
-        let stop = match timeout(settings.login_timeout, self.login(&mut stream, &settings, &peer)).await {
+        let entry = async {
+            if let Some(balancer) = balancer {
+                peer = crate::balancer::client(&mut stream, balancer).await?;
+            }
+            self.login(&mut stream, &settings, &peer).await
+        };
+        let stop = match timeout(settings.login_timeout, entry).await {
             Ok(Ok(Entry::Cancel(request))) => match stream.into_parts() {
                 Some((transport, _, _)) => return Arrival::Cancel(request, transport),
                 None => return Arrival::Gone,
@@ -232,7 +247,9 @@ impl Drop for Waiting<'_> {
 
 /// Tells a client why it is not let in.
 async fn dismiss(stream: &mut Stream, peer: &Peer, error: LoginError) {
-    tracing::info!(%peer, sqlstate = error.sqlstate(), why = error.detail_log(), "refused a client: {error}");
+    let relayed = crate::origin::resembles(&stream.input);
+    let why = error.detail_log().or(relayed.then_some(NOT_A_BALANCER));
+    tracing::info!(%peer, sqlstate = error.sqlstate(), why, "refused a client: {error}");
     // What was not sent yet belongs to an exchange that is over.
     stream.output.clear();
     error.encode(&mut stream.output);

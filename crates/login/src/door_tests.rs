@@ -14,6 +14,8 @@ mod badge;
 mod encrypted;
 #[path = "door_lookup_tests.rs"]
 mod lookup;
+#[path = "door_relayed_tests.rs"]
+mod relayed;
 
 const SSL: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
 const GSS: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x30";

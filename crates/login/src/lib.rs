@@ -5,10 +5,12 @@
 //! apart by nobody. Deliberately absent: sessions, pools, routing. A cancel request becomes a value, never a session.
 pub mod authenticate;
 pub mod badge;
+pub mod balancer;
 pub mod directory;
 pub mod door;
 pub mod error;
 pub mod ident;
+pub mod origin;
 pub mod prelude;
 pub mod random;
 pub mod scram;

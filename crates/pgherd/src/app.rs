@@ -1,14 +1,17 @@
 //! Where the crates are put together: threads, wiring, signals. No policy.
 
+pub mod balancers;
 pub mod console;
 pub mod control;
 pub mod entrance;
 pub mod explain;
 pub mod faces;
+pub mod handover;
 mod inquiry;
 pub mod keeper;
 pub mod logging;
 pub mod orders;
+pub mod places;
 pub mod plan;
 pub mod rehearsal;
 pub mod reloads;
@@ -49,6 +52,8 @@ pub struct House {
     pub shared: Arc<Shared>,
     /// Encryption of the controller's connections.
     pub encryption: plan::Encryption,
+    /// What is shared with a process that replaces this one.
+    pub handover: Option<Arc<handover::Handover>>,
     /// How reloads went.
     pub reloads: reloads::Reloads,
     /// What a reload can change about logging.
@@ -178,6 +183,7 @@ fn build(
     let shared = Shared::new(cell, pools, keeper.clone(), random);
     let house = House {
         started,
+        handover: handover::Handover::of(&settings)?,
         settings: RwLock::new(settings),
         path,
         keeper: RwLock::new(keeper),

@@ -20,18 +20,20 @@ impl Default for Cancels {
     }
 }
 
-/// Carries out a client's cancel request. Nothing happens when the key is wrong or the session holds no server; nobody is told (as in PostgreSQL).
-pub async fn cancel(shared: &Shared, worker: &Worker, cancels: &Cancels, request: &CancelRequest) {
-    let Some(card) = shared.cards.find(request.pid, &request.secret) else { return };
-    let Ok(_permit) = cancels.0.acquire().await else { return };
+/// Carries out a client's cancel request. Nothing happens when the key is wrong or the session holds no server; the client is not told (as in
+/// PostgreSQL). False when no session here has the key.
+pub async fn cancel(shared: &Shared, worker: &Worker, cancels: &Cancels, request: &CancelRequest) -> bool {
+    let Some(card) = shared.cards.find(request.pid, &request.secret) else { return false };
+    let Ok(_permit) = cancels.0.acquire().await else { return true };
     // Bound only now: the server the session holds at this moment, not the one it held when the request came.
-    let Some(number) = card.bind_cancel() else { return };
+    let Some(number) = card.bind_cancel() else { return true };
     let identity = shared.pools.common().identities.lock().get(&number).cloned();
     if let Some(identity) = identity {
         deliver(&identity).await;
         worker.counters.cancels.add(1);
     }
     card.unbind_cancel(number);
+    true
 }
 
 /// Sends a cancel request to a server, and waits until the server has dealt with it.

@@ -161,7 +161,8 @@ impl Session {
     fn log_arrival(&self) {
         if self.shared.steward.read().visits().arrivals {
             let card = &self.entry.card;
-            tracing::info!(session = card.id, listener = %card.who.listener, user = %card.who.user, database = %card.who.database, "connection authorized");
+            let client = card.who.peer.map(tracing::field::display);
+            tracing::info!(session = card.id, client, listener = %card.who.listener, user = %card.who.user, database = %card.who.database, "connection authorized");
         }
     }
 
@@ -174,7 +175,8 @@ impl Session {
         };
         if self.shared.steward.read().visits().departures {
             let seconds = self.shared.now().saturating_sub(card.came) / 1000;
-            tracing::info!(session = card.id, listener = %card.who.listener, user = %card.who.user, database = %card.who.database, seconds, pin, code, why, "disconnection");
+            let client = card.who.peer.map(tracing::field::display);
+            tracing::info!(session = card.id, client, listener = %card.who.listener, user = %card.who.user, database = %card.who.database, seconds, pin, code, why, "disconnection");
         } else if code.is_some() {
             tracing::info!(session = card.id, user = %card.who.user, code, why, "session ended");
         } else {

@@ -1,10 +1,11 @@
 //! The control thread: controller, janitor, HTTP, signals. Traffic cannot starve it: it has an event loop of its own.
 
-use crate::app::entrance::{self, Entrance};
+use crate::app::entrance::Entrance;
 use crate::app::faces::Faces;
+use crate::app::handover::{self, Handover, Inherited};
 use crate::app::keeper::{Keeper, max_servers};
 use crate::app::orders::{self, Order};
-use crate::app::{House, StartError, console, plan};
+use crate::app::{House, StartError, console, places, plan};
 use crate::config::file::{self, Loaded};
 use crate::config::reload;
 use crate::config::settings::node::Node;
@@ -12,6 +13,7 @@ use pgherd_admin::console::command::Shutdown;
 use pgherd_controller::driver::Driver;
 use pgherd_failover::event::Change;
 use pgherd_proxy::sweep;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,8 +74,9 @@ impl Signals {
 
 async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     let settings = house.settings.read().clone();
+    let mut inherited = house.handover.as_ref().map_or_else(Inherited::default, |handover| handover.ask());
     let (bound, mut signals, mut hangup) =
-        match (entrance::bind(&settings), Signals::new(), signal(SignalKind::hangup())) {
+        match (places::bind(&settings, &mut inherited), Signals::new(), signal(SignalKind::hangup())) {
             (Ok(bound), Ok(signals), Ok(hangup)) => (bound, signals, hangup),
             (Err(error), ..) => return fail(&error),
             (_, Err(error), _) | (.., Err(error)) => return fail(&error),
@@ -83,14 +86,16 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     let controlling = tokio::spawn(driver.run(thinking.clone().cancelled_owned()));
     let sweeping = tokio::spawn(sweep::run(house.shared.clone()));
     house.consoles.spawn(console::statistics::run(house.clone()));
-    let http = match faces(&house, &settings, &ready).await {
-        Ok(http) => http,
+    let (http, lent) = match faces(&house, &settings, &ready, &mut inherited).await {
+        Ok(faces) => faces,
         Err(error) => return fail(&error),
     };
     let entrance = match Entrance::open(house.clone(), bound, entry.clone()) {
         Ok(entrance) => entrance,
         Err(error) => return fail(&error),
     };
+    drop(inherited);
+    let mut peers = Handover::spawn(&house);
     let announcing = tokio::spawn(announce(house.clone(), ready.clone()));
     let mut orders = house.orders.take();
     let how = loop {
@@ -110,7 +115,13 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
     thinking.cancel();
     entry.cancel();
     entrance.close().await;
+    drop(lent);
     ready.store(false, Ordering::Release);
+    if house.handover.as_ref().is_some_and(|handover| handover.given().load(Ordering::Acquire)) {
+        // Who asks on the shared port is to be answered by the process that stays.
+        http.cancel();
+        handover::finish_arrivals(&house).await;
+    }
     announcing.abort();
     let _ = controlling.await;
     match how {
@@ -122,6 +133,7 @@ async fn serve(house: Arc<House>, driver: Driver) -> ExitCode {
         }
     }
     sweeping.abort();
+    peers.shutdown().await;
     house.consoles.close();
     // So that they can be told.
     tokio::time::sleep(DRAIN_LOOK).await;
@@ -139,18 +151,25 @@ async fn faces(
     house: &Arc<House>,
     settings: &crate::config::settings::Settings,
     ready: &Arc<AtomicBool>,
-) -> Result<CancellationToken, StartError> {
+    inherited: &mut Inherited,
+) -> Result<(CancellationToken, Option<Arc<OwnedFd>>), StartError> {
     let stop = CancellationToken::new();
+    let mut lent = None;
     if let Some(address) = &settings.api.listen {
         let fail = |error| StartError::Io(format!("cannot listen on {address} (api)"), error);
-        let listener =
-            tokio::net::TcpListener::bind((address.host.as_str(), address.port)).await.map_err(fail)?;
+        let own = places::resolve(address).map_err(fail)?.first().map(|at| (*at).into());
+        let listener = match own.and_then(|own| inherited.take(&own)) {
+            Some(socket) => tokio::net::TcpListener::from_std(socket.into()),
+            None => tokio::net::TcpListener::bind((address.host.as_str(), address.port)).await,
+        }
+        .map_err(fail)?;
+        lent = house.handover.as_ref().and_then(|handover| handover.lend(listener.as_fd()));
         let at = listener.local_addr().map_or_else(|_| address.to_string(), |at| at.to_string());
         tracing::info!(listener = %"api", at, "listening");
         let source = Arc::new(Faces::new(house.clone(), ready.clone()));
         tokio::spawn(pgherd_admin::http::serve(listener, source, stop.clone().cancelled_owned()));
     }
-    Ok(stop)
+    Ok((stop, lent))
 }
 
 /// Tells the log and systemd when the topology is known.

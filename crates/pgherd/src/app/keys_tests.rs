@@ -1,8 +1,9 @@
 //! Every key that is not marked for later must change something: what is drawn from the settings for doors, pools, sessions
 //! and the controller is compared with and without it.
 
+use crate::app::balancers::Balancers;
 use crate::app::keeper::{Keeper, max_servers};
-use crate::app::{entrance, plan};
+use crate::app::{entrance, places, plan};
 use crate::config::doc::variable;
 use crate::config::environment::Environment;
 use crate::config::file::load_text;
@@ -43,6 +44,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("server.log_level", "the log"),
     ("server.log_format", "the log"),
     ("server.shutdown_grace", "the drain"),
+    ("server.handover_dir", "a socket there: the tests of restarts"),
     ("listen.client_tls", "needs certificates: the door's tests"),
     ("listen.certificate", "needs certificates: the door's tests"),
     ("listen.key", "needs certificates: the door's tests"),
@@ -70,6 +72,7 @@ const OTHERS: &[&str] = &[
     "99KB",
     "off",
     "0700",
+    "192.0.2.0/24",
     "127.0.0.1:5999",
     "/dev",
     "/dev/null",
@@ -139,7 +142,8 @@ fn drawn(settings: Settings) -> String {
                 keeper.door(&Arc::default()).expect("no files are named"),
                 plan::controller(&settings)
             ),
-            (entrance::places(&settings).expect("addresses"), entrance::keepalive(&settings.listen)),
+            (places::places(&settings).expect("addresses"), entrance::keepalive(&settings.listen)),
+            Balancers::new(&settings),
         )
     )
 }

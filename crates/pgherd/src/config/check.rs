@@ -48,6 +48,7 @@ pub fn all(values: &Values, report: &mut Report) {
     limits::pools(values, report);
     limits::times(values, report);
     doors::addresses(values, report);
+    doors::balancers(values, report);
     doors::tls(values, report);
     doors::users(values, report);
     doors::query(values, report);

@@ -77,6 +77,7 @@ fn server(i: &Instance) -> Server {
     Server {
         workers: i.want("workers"),
         state_dir: i.want("state_dir"),
+        handover_dir: i.want("handover_dir"),
         log_level: word!(i, "log_level", LogLevel),
         log_format: word!(i, "log_format", LogFormat),
         log_connections: i.want("log_connections"),
@@ -105,6 +106,7 @@ fn listen(i: &Instance) -> Listen {
 
 fn listeners(values: &Values) -> Vec<Listener> {
     let listen = values.single("listen");
+    let balancers = || listen.want::<Vec<String>>("proxy_protocol_from");
     let mut all = Vec::new();
     for routing in [ListenerRouting::Primary, ListenerRouting::Replicas, ListenerRouting::Any] {
         let name = routing.word();
@@ -115,6 +117,7 @@ fn listeners(values: &Values) -> Vec<Listener> {
                 routing,
                 read_preference: None,
                 shadow: None,
+                proxy_protocol_from: balancers(),
             });
         }
     }
@@ -124,6 +127,7 @@ fn listeners(values: &Values) -> Vec<Listener> {
         routing: word!(i, "routing", ListenerRouting),
         read_preference: word_if!(i, "read_preference", ReadPreference),
         shadow: i.find("shadow"),
+        proxy_protocol_from: i.find("proxy_protocol_from").unwrap_or_else(balancers),
     }));
     all
 }

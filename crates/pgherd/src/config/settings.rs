@@ -76,6 +76,8 @@ pub struct Server {
     pub workers: Option<u32>,
     /// Directory for the journal; `None` = nothing is kept.
     pub state_dir: Option<PathBuf>,
+    /// Where an old and a new process find each other; `None` = they do not.
+    pub handover_dir: Option<PathBuf>,
     /// Verbosity.
     pub log_level: LogLevel,
     /// Shape of log lines.

@@ -72,6 +72,24 @@ pub(super) fn addresses(values: &Values, report: &mut Report) {
     }
 }
 
+/// Networks that are none, and balancers that may be anybody.
+pub(super) fn balancers(values: &Values, report: &mut Report) {
+    const KEY: &str = "proxy_protocol_from";
+    for instance in values.each("listen").chain(values.each("listener")) {
+        for text in instance.find::<Vec<String>>(KEY).unwrap_or_default() {
+            match text.parse::<pgherd_login::settings::Network>() {
+                Err(error) => report.faults.push(about(instance, KEY, Code::NotAValue, error.to_string())),
+                Ok(_) if text.ends_with("/0") => {
+                    let text = format!("{text}: whoever reaches the port may claim to come from any address");
+                    let fault = about(instance, KEY, Code::OpenDoor, text);
+                    report.faults.push(fault.help("name the networks of your balancers"));
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
 /// A certificate needs its key, and TLS that is required needs both.
 pub(super) fn tls(values: &Values, report: &mut Report) {
     let listen = values.single("listen");

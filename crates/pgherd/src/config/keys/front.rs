@@ -36,6 +36,7 @@ pub(super) const SERVER: Section = Section {
     keys: &[
         int("workers", "auto", (1, 1024), Restart, "Worker threads that carry client traffic; \"auto\" is one per processor. The controller and the API run on a thread of their own.").auto(),
         path("state_dir", PathRule::Made, Restart, "Directory for the journal of decisions; made when it is not there. \"off\" keeps nothing across restarts."),
+        path("handover_dir", PathRule::Made, Restart, "Directory in which a new process finds the old one and takes its listening sockets over, so that a restart refuses nobody, and in which both pass on cancel requests for each other's sessions; made when it is not there. The same user must run both. \"off\": the ports are this process's alone."),
         word("log_level", LogLevel::WORDS, "info", AtOnce, "How much is logged."),
         word("log_format", LogFormat::WORDS, "auto", Restart, "Shape of log lines; \"auto\" is text on a terminal and JSON otherwise."),
         boolean("log_connections", "false", AtOnce, "One line for every client that was admitted."),
@@ -67,6 +68,7 @@ pub(super) const LISTEN: Section = Section {
         duration("tcp_keepalive", "60s", (secs(1), secs(32_767)), NewConnections, "Idle time after which the kernel probes a silent client.").off(),
         duration("tcp_keepalive_interval", "10s", (secs(1), secs(32_767)), NewConnections, "Time between two such probes."),
         int("tcp_keepalive_count", "6", (1, 127), NewConnections, "Unanswered probes after which the client counts as gone."),
+        list("proxy_protocol_from", "", NewConnections, "Networks (10.0.0.0/8, 192.0.2.7) of balancers that speak the PROXY protocol, version 1 or 2. A TCP connection from there must begin with its header, and the client counts as coming from where that says; from anywhere else the header is refused. Empty: it is spoken by nobody."),
     ],
 };
 
@@ -82,6 +84,7 @@ pub(super) const LISTENER: Section = Section {
         word("routing", ListenerRouting::WORDS, "any", Drain, "What it stands for: the writable node, eligible replicas, or split by transaction."),
         word("read_preference", ReadPreference::WORDS, "", NewConnections, "Where its reads prefer to go.").unset("as routing.default_read_preference", "replica"),
         boolean("shadow", "true", NewConnections, "Everything goes to the primary, and where it would go is only counted.").unset("as routing.shadow", "true"),
+        list("proxy_protocol_from", "", NewConnections, "Balancers in front of this listener; an empty list: none.").unset("as listen.proxy_protocol_from", "10.0.0.0/8"),
     ],
 };
 

@@ -72,6 +72,8 @@ pub struct Listener {
     pub read_preference: Option<ReadPreference>,
     /// Only count where statements would go; `None` = `routing.shadow`.
     pub shadow: Option<bool>,
+    /// Networks of balancers that put a PROXY header before a client's bytes, in CIDR notation.
+    pub proxy_protocol_from: Vec<String>,
 }
 
 /// `[auth]`.
