@@ -65,6 +65,14 @@ pub(crate) fn no_token() -> Report {
         .hint("Ask again once there is a primary that can be reached.")
 }
 
+/// An advisory lock in a transaction that a replica has, and that cannot go to the primary any more.
+pub(crate) fn lock_on_replica() -> Report {
+    let message = "cannot take an advisory lock in a transaction that runs on a replica";
+    Report::new(Severity::Error, code::NOT_IN_PREREQUISITE_STATE, message)
+        .detail("It would exclude nobody on the primary, and the transaction cannot go there any more.")
+        .hint("Take the lock before anything else in the transaction, or put /* pgherd: primary */ before its first statement.")
+}
+
 /// A setting of ours cannot have this value.
 pub(crate) fn bad_setting(name: &str, value: &str, hint: String) -> Report {
     let message = format!("invalid value for parameter \"{name}\": \"{value}\"");

@@ -1,5 +1,6 @@
 //! A READ ONLY transaction on a replica, unit by unit: it goes on there while that will do, and on the primary when it will not.
 
+use crate::answer;
 use crate::checkout::Held;
 use crate::library::Known;
 use crate::session::{Fate, Session};
@@ -18,12 +19,17 @@ impl Session {
         let nothing = Known::default();
         let known = known.as_ref().map_or(&nothing, |known| &***known);
         let Some(verdict) = self.read_unit(&context(&self.manner, known, true)) else { return Ok(false) };
-        if verdict.must_leave_replica(self.machine.has_read()) && self.machine.can_reopen() {
+        let must_leave = verdict.must_leave_replica(self.machine.has_read());
+        if must_leave && self.machine.can_reopen() {
             return Err(Fate::Moves);
         }
         let step = self.step(verdict.class, verdict.rule, !verdict.has_several());
         self.chance = self.terms.rerun && step == Step::Reads && self.machine.can_move();
         self.machine.admit(step);
+        if must_leave && self.only_text().is_some_and(speaks_of_locks) {
+            // A standby would take it, and it would exclude nobody.
+            self.machine.veto(answer::lock_on_replica());
+        }
         if let Some(desk) = self.desk.as_mut().filter(|desk| !desk.up.has_output()) {
             desk.up.keep();
         }
@@ -107,6 +113,11 @@ impl Session {
             "a READ ONLY transaction goes on on the primary"
         );
     }
+}
+
+fn speaks_of_locks(text: &[u8]) -> bool {
+    let has = |word: &[u8]| text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
+    has(b"advisory_lock") || has(b"advisory_xact_lock")
 }
 
 fn text(part: Part<'_>) -> Option<&[u8]> {

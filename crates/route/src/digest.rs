@@ -131,6 +131,9 @@ const LONG: usize = 60;
 const IMPLIED_OPERATORS: [&str; 13] =
     ["=", "<>", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~", "-"];
 
+/// Functions that name a relation by a value, and to which one that is unlogged is empty on a standby.
+const SIZES: [&str; 4] = ["pg_relation_size", "pg_table_size", "pg_indexes_size", "pg_total_relation_size"];
+
 impl Digest {
     /// Nothing is known yet: no text is proven to read.
     pub fn not_loaded() -> Digest {
@@ -143,6 +146,12 @@ impl Digest {
         let mut digest = Digest { loaded: true, epoch, ..Digest::default() };
         for row in rows {
             digest.add(row);
+        }
+        if digest.names.iter().any(|entry| entry.taint.is_some_and(|taint| taint.reason == Reason::Unlogged))
+        {
+            for name in SIZES {
+                digest.put(name, Some(Taint { kind: Kind::Function, reason: Reason::Unlogged }));
+            }
         }
         digest
     }

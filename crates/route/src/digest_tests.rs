@@ -115,3 +115,11 @@ fn names_that_cannot_be_compared_are_known_to_matter() {
     assert!(!digest("size").may_taint_foreign(63));
     assert!(digest(&"a".repeat(61)).may_taint_foreign(40) && !digest(&"a".repeat(61)).may_taint_foreign(10));
 }
+
+#[test]
+fn sizes_are_the_primarys_where_something_is_unlogged() {
+    let logged = Digest::new(1, [row("t", "function", "harmless")]);
+    assert_eq!(taint(&logged, "pg_table_size"), None);
+    let unlogged = Digest::new(1, [row("ul", "relation", "unlogged")]);
+    assert_eq!(taint(&unlogged, "pg_table_size"), Some(Reason::Unlogged));
+}

@@ -152,7 +152,8 @@ fn run(name: &str, table: &str) -> Score {
 fn texts_in_autocommit_are_what_the_table_says() {
     let score = run("cases", CASES);
     assert!(score.rows > 200, "{} rows", score.rows);
-    assert!(score.lost.is_empty(), "lost reads: {:#?}", score.lost);
+    // The size of a relation is the primary's in a database with unlogged ones, which are empty on a standby.
+    assert!(score.lost.iter().all(|line| line.starts_with("ac-sel-051 ")), "lost reads: {:#?}", score.lost);
     // PostgreSQL refuses a data-modifying WITH in a sub-select; here it is a write like any other.
     assert!(score.other.iter().all(|line| line.starts_with("ac-dml-020 ")), "{:#?}", score.other);
 }

@@ -8,6 +8,7 @@ use crate::begin::Begin;
 use crate::effect::{Effect, effects};
 use crate::machine::Machine;
 use pgherd_wire::backend::Status;
+use pgherd_wire::write::Report;
 use std::borrow::Cow;
 
 /// What one unit does to the block it is in, when it succeeds.
@@ -107,6 +108,11 @@ impl Machine {
         // From here on this unit alone would have to be shown again.
         self.relayed = false;
         self.unnamed.mark();
+    }
+
+    /// The unit that [`crate::step::Halt::Next`] spoke of must fail, and with it its transaction: to be called after [`Machine::admit`].
+    pub fn veto(&mut self, report: Report) {
+        self.veto = Some(Box::new(report));
     }
 
     /// The unit at the front, of a watched block, needs the driver's word.

@@ -129,7 +129,8 @@ impl Machine {
         };
         self.note_text(view.query);
         let effects = effects(view.query).map(Box::new);
-        if let Some(report) = self.refused_setting(effects.as_deref()) {
+        let vetoed = self.veto.take().map(|report| *report);
+        if let Some(report) = vetoed.or_else(|| self.refused_setting(effects.as_deref())) {
             return self.refuse(Kind::Parse, report, up);
         }
         if let Some(effects) = &effects {
@@ -260,6 +261,9 @@ impl Machine {
             self.owe(Kind::Bind);
             return Verdict::Pass;
         };
+        if let Some(report) = self.veto.take() {
+            return self.refuse(Kind::Bind, *report, up);
+        }
         if self.watch.asked
             && let Some(text) = self.text_of(names.statement)
             && let Some(report) = self.refused_question(text)

@@ -143,6 +143,7 @@ impl Machine {
         self.forget_changes();
         self.take_back();
         self.probe = Default::default();
+        self.veto = None;
         (self.server, self.begun, self.block, self.fatal) = (None, None, None, None);
         self.down = Flow::default();
         self.up.drop_rest();

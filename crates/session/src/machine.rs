@@ -133,6 +133,8 @@ pub struct Machine {
     /// A setting that holds the answer to a question, for one unit.
     pub(crate) lent: Option<Box<crate::asked::Lent>>,
     pub(crate) counts: crate::counts::Counts,
+    /// The statement at the front fails with this, on the server that has its transaction.
+    pub(crate) veto: Option<Box<Report>>,
     /// The message at the front gets this answer and no server.
     pub(crate) refusal: Option<Box<Report>>,
 }
@@ -186,6 +188,7 @@ impl Machine {
             watch: Default::default(),
             lent: None,
             counts: Default::default(),
+            veto: None,
             refusal: None,
         }
     }

@@ -36,7 +36,9 @@ impl Machine {
             return Verdict::Stop(Halt::Server(self.demand(known)));
         }
         let effects = if whole { effects_of_query(text) } else { effects_of_cut(text) };
-        let refused = self.refused_setting(effects.as_ref()).or_else(|| self.refused_question(text));
+        let vetoed = self.veto.take().map(|report| *report);
+        let refused =
+            vetoed.or_else(|| self.refused_setting(effects.as_ref())).or_else(|| self.refused_question(text));
         let effects = effects.filter(|_| refused.is_none());
         if let Some(effects) = &effects {
             self.heed(effects, text);

@@ -87,6 +87,37 @@ fn what_cannot_be_taken_along_stays() {
 }
 
 #[test]
+fn a_lock_that_would_exclude_nobody_is_refused() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        let lock = "select pg_advisory_xact_lock('x')";
+        let strict = "begin isolation level repeatable read read only";
+        begin(&mut client, strict).await;
+        assert_eq!(client.ask(lock).await, ["E:55000", "Z:E"]);
+        assert_eq!(client.ask(HERE).await.last().map(String::as_str), Some("Z:E"));
+        client.ask("rollback").await;
+        begin(&mut client, strict).await;
+        client.send(&[parse("", lock), bind("", "", &[]), execute(""), sync()].concat()).await;
+        assert_eq!(client.answer().await, ["E:55000", "Z:E"]);
+        client.ask("rollback").await;
+        client.send(&[parse("s", lock), sync()].concat()).await;
+        client.answer().await;
+        begin(&mut client, strict).await;
+        client.send(&[bind("", "s", &[]), execute(""), sync()].concat()).await;
+        assert_eq!(client.answer().await, ["E:55000", "Z:E"]);
+        client.ask("rollback").await;
+        // Before anything was read it goes to the primary.
+        client.ask(strict).await;
+        assert_eq!(client.ask(lock).await.last().map(String::as_str), Some("Z:T"));
+        assert_eq!(client.value(HERE).await, "n0");
+        client.ask("rollback").await;
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
 fn the_extended_protocol_moves_too() {
     run(async {
         let stage = stage(Consistency::Eventual, 2);
