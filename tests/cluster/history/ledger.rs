@@ -52,7 +52,7 @@ pub(crate) enum Breach {
     Invented,
     /// Less than the session wrote itself.
     OwnWrite,
-    /// Less than the session has seen.
+    /// Less than the session has seen of what was acknowledged before the read began.
     WentBack,
     /// Less than somebody was acknowledged before the read began.
     OthersWrite,
@@ -65,6 +65,8 @@ pub(crate) struct Ledger {
     acknowledged: Vec<AtomicI64>,
     pub(crate) reads: AtomicU64,
     pub(crate) writes: AtomicU64,
+    /// Less than the session has seen of what was not acknowledged yet: a standby may show a commit before the primary does, and no proxy can hide it.
+    early: AtomicU64,
     breaches: Mutex<BTreeMap<Breach, u64>>,
     told: Mutex<Vec<String>>,
     errors: Mutex<BTreeMap<String, u64>>,
@@ -102,6 +104,7 @@ impl Ledger {
             acknowledged: zeros(),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
+            early: AtomicU64::new(0),
             breaches: Mutex::default(),
             told: Mutex::default(),
             errors: Mutex::default(),
@@ -152,8 +155,10 @@ impl Ledger {
         if level >= Level::Own {
             if value < memory.wrote[slot] {
                 blame(Breach::OwnWrite, memory.wrote[slot]);
-            } else if value < memory.saw[slot] {
+            } else if value < memory.saw[slot].min(before.0[slot]) {
                 blame(Breach::WentBack, memory.saw[slot]);
+            } else if value < memory.saw[slot] {
+                self.early.fetch_add(1, Ordering::Relaxed);
             }
         }
         let counts = level >= Level::Global && (slot != DIRECT || level == Level::Strong);
@@ -185,7 +190,11 @@ impl Ledger {
     /// All of it for people.
     pub(crate) fn summary(&self) -> String {
         let (reads, writes) = (self.reads.load(Ordering::Relaxed), self.writes.load(Ordering::Relaxed));
-        let mut text = format!("{reads} reads, {writes} values written, breaches: {:?}\n", self.breaches());
+        let early = self.early.load(Ordering::Relaxed);
+        let mut text = format!(
+            "{reads} reads, {writes} values written, {early} seen on a standby before the primary showed them, breaches: {:?}\n",
+            self.breaches()
+        );
         for line in self.told.lock().unwrap().iter() {
             text.push_str(&format!("  {line}\n"));
         }
