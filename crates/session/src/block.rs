@@ -102,6 +102,8 @@ impl Machine {
     /// The unit that [`crate::step::Halt::Next`] spoke of may go to the server that the session holds.
     pub fn admit(&mut self, step: Step) {
         (self.turns.admitted, self.turns.later) = (true, true);
+        // One that the unit before did not need: it only described its statement.
+        self.veto = None;
         if let Some(block) = self.block.as_mut() {
             block.step = Some(step);
         }

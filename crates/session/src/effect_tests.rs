@@ -102,7 +102,6 @@ fn follows_a_lone_set_config() {
         "SELECT set_config('TimeZone', 'UTC', false); SELECT 1",
         "SELECT set_config('TimeZone', lower('UTC'), false)",
         "SELECT set_config('TimeZone', 'it''s', false)",
-        "SELECT set_config('TimeZone', 'a\\b', false)",
         "SELECT set_config('TimeZone', NULL, false)",
         "SELECT set_config('role', 'bob', false)",
         "SELECT set_config('DateStyle', 'ISO', false)",
@@ -111,6 +110,8 @@ fn follows_a_lone_set_config() {
     ] {
         assert_eq!(found(text).pin, Some(Pin::Settings), "{text}");
     }
+    // What comes behind a string that may be read in two ways can be anything.
+    assert_eq!(found("SELECT set_config('TimeZone', 'a\\b', false)").pin, Some(Pin::Unprovable));
 }
 
 #[test]

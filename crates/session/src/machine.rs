@@ -303,7 +303,8 @@ impl Machine {
     }
 
     pub(crate) fn pin_for(&mut self, pin: Pin) {
-        self.pin.get_or_insert(pin);
+        // What no server can be asked about outlasts what one can: the pin must not end with the latter.
+        self.pin = self.pin.filter(|old| pin.is_visible() || !old.is_visible()).or(Some(pin));
         self.suspect(pin);
     }
 

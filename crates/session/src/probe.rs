@@ -69,7 +69,7 @@ UNION ALL SELECT 'role', pg_catalog.current_setting('role')";
 
 impl Pin {
     /// A server can be asked whether this is still so.
-    fn is_visible(self) -> bool {
+    pub(crate) fn is_visible(self) -> bool {
         LEAVES.contains(&self) || self == Pin::Settings
     }
 }

@@ -104,6 +104,18 @@ fn a_pin_ends_with_what_it_is_for() {
 }
 
 #[test]
+fn what_cannot_be_asked_for_outlasts_what_can() {
+    let mut stage = Stage::new(Probing::Auto);
+    stage.run("select pg_advisory_lock(1)", b"SELECT 1");
+    stage.probe(["f", "t", "f", "f", "f"], &[]);
+    stage.run("select setseed(0.5)", b"SELECT 1");
+    stage.run("select pg_advisory_unlock(1)", b"SELECT 1");
+    assert_eq!(stage.machine.pin(), Some(Pin::Unprovable));
+    stage.machine.ask_server(&mut stage.up);
+    assert_eq!((stage.machine.pin(), stage.machine.is_free()), (Some(Pin::Unprovable), false));
+}
+
+#[test]
 fn unseen_code_is_asked_about() {
     let mut stage = Stage::new(Probing::Auto);
     stage.run("set a.b to '1'", b"SET");

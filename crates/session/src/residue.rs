@@ -47,11 +47,14 @@ impl<'a> Reader<'a> {
         Reader { lexer, depth, before: None, last: None, defines: false, sets: false, temporary: 0 }
     }
 
+    /// Of several the one of which most must be found out: what nobody can be asked for, then settings, then the rest.
     fn read(mut self) -> Option<Pin> {
+        let mut worst = None;
         while let Some(token) = self.lexer.next() {
-            let found = self.token(token);
-            if found.is_some() {
-                return found;
+            match self.token(token) {
+                Some(Pin::Unprovable) => return Some(Pin::Unprovable),
+                Some(Pin::Settings) => worst = Some(Pin::Settings),
+                found => worst = worst.or(found),
             }
             if token.kind == Kind::Semicolon {
                 (self.before, self.last, self.defines, self.sets) = (None, None, false, false);
@@ -59,7 +62,7 @@ impl<'a> Reader<'a> {
             }
             (self.before, self.last) = (self.last, Some(token));
         }
-        (self.temporary > 0).then_some(Pin::Temporary)
+        worst.or((self.temporary > 0).then_some(Pin::Temporary))
     }
 
     fn token(&mut self, token: Token) -> Option<Pin> {
@@ -235,6 +238,9 @@ mod tests {
             ("select U&\"pg\\005ftemp\".x, 'temp'", Pin::Unprovable),
             ("select 'temp\\' , 1", Pin::Unprovable),
             ("select setseed(0.5)", Pin::Unprovable),
+            ("select pg_advisory_lock(1), setseed(0.5)", Pin::Unprovable),
+            ("select pg_advisory_lock(1), set_config('a.b', 'c', false)", Pin::Settings),
+            ("create temp table t(); select set_config('a.b', 'c', false)", Pin::Settings),
         ] {
             assert_eq!(residue(text.as_bytes()), Some(pin), "{text}");
         }

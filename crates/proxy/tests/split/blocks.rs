@@ -1,6 +1,6 @@
 //! READ ONLY transactions that begin on a replica and cannot stay there.
 use super::support::client::Client;
-use super::support::message::{bind, execute, parse, query, sync};
+use super::support::message::{bind, describe, execute, parse, query, sync};
 use super::support::run;
 use super::{HERE, enter, stage};
 use pgherd_route::floor::Consistency;
@@ -104,6 +104,10 @@ fn a_lock_that_would_exclude_nobody_is_refused() {
         client.send(&[parse("s", lock), sync()].concat()).await;
         client.answer().await;
         begin(&mut client, strict).await;
+        // To describe it takes nothing.
+        client.send(&[describe(b'S', "s"), sync()].concat()).await;
+        assert_eq!(client.answer().await, ["t", "T", "Z:T"]);
+        assert_eq!(client.value(HERE).await, "n1");
         client.send(&[bind("", "s", &[]), execute(""), sync()].concat()).await;
         assert_eq!(client.answer().await, ["E:55000", "Z:E"]);
         client.ask("rollback").await;
