@@ -3,7 +3,7 @@
 use crate::server::Server;
 use bytes::{Buf, BufMut, BytesMut};
 use pgherd_net::transport::Transport;
-use pgherd_wire::backend::{Fields, Status, parameter_status, tag};
+use pgherd_wire::backend::{Fields, Status, columns, parameter_status, tag};
 use pgherd_wire::frame::{HEADER_LEN, header};
 use std::io;
 use std::time::Duration;
@@ -140,7 +140,9 @@ async fn read_answer(transport: &mut Transport, mut most: usize) -> Result<Answe
                 }
                 tag::DATA_ROW if most > 0 => {
                     most = most.checked_sub(frame.total).ok_or(Failed::Protocol)?;
-                    answer.rows.push(row(body).ok_or(Failed::Protocol)?);
+                    let columns = columns(body).ok_or(Failed::Protocol)?;
+                    let text = |column: &[u8]| String::from_utf8_lossy(column).into();
+                    answer.rows.push(columns.into_iter().map(|column| column.map(text)).collect());
                 }
                 tag::READY => {
                     let idle = Status::view(body) == Some(Status::Idle) && buffer.len() == frame.total;
@@ -158,24 +160,6 @@ async fn read_answer(transport: &mut Transport, mut most: usize) -> Result<Answe
             return Err(Failed::Io(io::ErrorKind::UnexpectedEof.into()));
         }
     }
-}
-
-/// Reads a DataRow (documentation, chapter 55.7).
-fn row(body: &[u8]) -> Option<Row> {
-    let (count, mut rest) = body.split_first_chunk::<2>()?;
-    let mut columns = Vec::new();
-    for _ in 0..u16::from_be_bytes(*count) {
-        let (length, after) = rest.split_first_chunk::<4>()?;
-        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
-            columns.push(None);
-            rest = after;
-            continue;
-        };
-        let (text, after) = after.split_at_checked(length)?;
-        columns.push(Some(String::from_utf8_lossy(text).into()));
-        rest = after;
-    }
-    rest.is_empty().then_some(columns)
 }
 
 /// Time a server has to show that it lives.
@@ -230,15 +214,5 @@ mod tests {
             framed.put_slice(b"Z\0\0\0\x05I");
             let _ = told(&framed);
         }
-    }
-
-    #[test]
-    fn reads_rows_and_nothing_else() {
-        let whole = b"\0\x02\0\0\0\x02ab\xff\xff\xff\xff";
-        assert_eq!(row(whole), Some(vec![Some("ab".into()), None]));
-        for cut in 0..whole.len() {
-            assert_eq!(row(&whole[..cut]), None, "{cut}");
-        }
-        assert_eq!(row(b"\0\0x"), None);
     }
 }

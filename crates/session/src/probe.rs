@@ -7,6 +7,7 @@ use crate::params::{ROLE, Settings, Value};
 use crate::pending::{Fate, Kind, Owed};
 use crate::pin::Pin;
 use crate::step::Sink;
+use pgherd_wire::backend::columns;
 use pgherd_wire::write;
 use std::collections::BTreeMap;
 
@@ -249,20 +250,6 @@ fn dotted_names(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         let is_name = front > 0 && back > 0 && begins(dot - front) && begins(dot + 1);
         is_name.then(|| &text[dot - front..=dot + back])
     })
-}
-
-/// Columns of a DataRow as text (documentation, chapter 55.7).
-fn columns(body: &[u8]) -> Option<Vec<Option<&[u8]>>> {
-    let (count, mut rest) = body.split_first_chunk::<2>()?;
-    let mut columns = Vec::new();
-    for _ in 0..u16::from_be_bytes(*count) {
-        let (length, after) = rest.split_first_chunk::<4>()?;
-        let length = i32::from_be_bytes(*length);
-        let (text, after) = after.split_at_checked(usize::try_from(length).unwrap_or(0))?;
-        columns.push((length >= 0).then_some(text));
-        rest = after;
-    }
-    rest.is_empty().then_some(columns)
 }
 
 #[cfg(test)]

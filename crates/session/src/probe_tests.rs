@@ -188,13 +188,3 @@ fn names_have_two_parts() {
     assert_eq!(names("set my.a to 1.5; 'b.c' x . y a.b.c"), [&b"my.a"[..], b"b.c", b"a.b", b"b.c"]);
     assert!(names(". .a a. 1.a a.1 é.a").is_empty());
 }
-
-#[test]
-fn rows_are_read_or_not_understood() {
-    let row = b"\0\x02\0\0\0\x01a\xff\xff\xff\xff";
-    assert_eq!(columns(row), Some(vec![Some(&b"a"[..]), None]));
-    for cut in 0..row.len() {
-        assert_eq!(columns(&row[..cut]), None, "{cut}");
-    }
-    assert_eq!(columns(b"\xff\xff\0\0\0\x01a"), None);
-}

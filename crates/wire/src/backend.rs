@@ -131,9 +131,34 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Columns of a DataRow's body, NULL as `None`; nothing when the body is not one whole row (PostgreSQL documentation, chapter 55.7).
+pub fn columns(body: &[u8]) -> Option<Vec<Option<&[u8]>>> {
+    let (count, mut rest) = body.split_first_chunk::<2>()?;
+    let mut columns = Vec::new();
+    for _ in 0..u16::from_be_bytes(*count) {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let length = i32::from_be_bytes(*length);
+        let (text, after) = after.split_at_checked(usize::try_from(length).unwrap_or(0))?;
+        columns.push((length >= 0).then_some(text));
+        rest = after;
+    }
+    rest.is_empty().then_some(columns)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_read_or_not_understood() {
+        let row = b"\0\x02\0\0\0\x01a\xff\xff\xff\xff";
+        assert_eq!(columns(row), Some(vec![Some(&b"a"[..]), None]));
+        for cut in 0..row.len() {
+            assert_eq!(columns(&row[..cut]), None, "{cut}");
+        }
+        assert_eq!(columns(b"\xff\xff\0\0\0\x01a"), None);
+        assert_eq!(columns(b"\0\0x"), None);
+    }
 
     #[test]
     fn reads_error_fields() {
