@@ -1,6 +1,6 @@
 //! What a session must not read older than: its own writes, and what it has seen. Lazy: remembered are moments, positions are found out when somebody reads.
 
-use pgherd_topology::gauge::{Gauges, Moment};
+use pgherd_topology::gauge::{Gauge, Gauges, Moment};
 use pgherd_topology::lsn::{Lsn, Timeline};
 use pgherd_topology::node::NodeId;
 use pgherd_topology::snapshot::Snapshot;
@@ -73,6 +73,8 @@ pub struct Floors {
     token: Mark,
     /// Set by reads: what was seen must not disappear when the next read goes to another node.
     read: Mark,
+    /// When the connection was taken over which that was seen.
+    taken: Moment,
 }
 
 /// What a read demands, for the time of one choice.
@@ -80,7 +82,7 @@ pub struct Floors {
 pub struct Need {
     writes: Requirement,
     reads: Requirement,
-    /// The node that was read from last, and when: there nothing can be missing that was seen.
+    /// The node that was read from last, and when its connection was taken: there nothing can be missing that was seen.
     last: Option<(NodeId, Moment)>,
 }
 
@@ -89,7 +91,7 @@ pub struct Need {
 pub struct Proof {
     /// The node was looked at by this number.
     sample: Option<u64>,
-    /// It was read from at this moment.
+    /// It was read from over a connection that was taken at this moment.
     seen: Option<Moment>,
 }
 
@@ -102,9 +104,17 @@ impl Floors {
         self.saw(node, moment);
     }
 
-    /// Something was read from `node`, before `moment`.
-    pub fn saw(&mut self, node: NodeId, moment: Moment) {
-        self.read = Mark::Moment(node, moment);
+    /// Something was read from the primary, before `moment`.
+    pub fn saw(&mut self, primary: NodeId, moment: Moment) {
+        (self.read, self.taken) = (Mark::Moment(primary, moment), moment);
+    }
+
+    /// Something was read from a standby, before now, over a connection that was taken at `taken` and answered later. If the node may have been restarted in between, what
+    /// is looked at now may be behind what was seen; the mark is then one that is broken from the start.
+    pub fn saw_on_standby(&mut self, node: NodeId, taken: Moment, gauge: &Gauge) {
+        let seen = gauge.now();
+        self.read = Mark::Moment(node, if gauge.is_unbroken_since(taken) { seen } else { taken });
+        self.taken = taken;
     }
 
     /// Somebody handed us a position (`SET pgherd.causal_token`). It joins what is there: the session reads nothing older than either.
@@ -139,7 +149,7 @@ impl Floors {
         // Where it was read from last it can be read from again: nobody need look for that.
         let reads = resolve(&mut self.read, snapshot, gauges, false);
         let last = match self.read {
-            Mark::Moment(node, moment) => Some((node, moment)),
+            Mark::Moment(node, _) => Some((node, self.taken)),
             Mark::None | Mark::Known(..) => None,
         };
         Need { writes, reads, last }
@@ -229,20 +239,20 @@ impl Proof {
     }
 }
 
-/// Looks a mark up, and remembers what was found. `write`: it is of something that was written, which may have been acknowledged before it was flushed; a look is
-/// asked for when there is none.
+/// Looks a mark up, and remembers what was found. `write`: it is of something that was written; a look is asked for when there is none.
 fn resolve(mark: &mut Mark, snapshot: &Snapshot, gauges: &Gauges, write: bool) -> Requirement {
-    renew(mark, snapshot, gauges);
+    if !renew(mark, snapshot, gauges) {
+        return Requirement::Unresolved;
+    }
     match *mark {
         Mark::None => Requirement::Nothing,
         Mark::Known(_, lsn) => Requirement::Reached(lsn),
         Mark::Moment(node, moment) => {
             let gauge = gauges.of(node);
             let last_word = |lsn| (lsn, true);
-            let found = match (snapshot.primary == Some(node), write) {
-                (true, true) => gauge.written_after(moment, snapshot.timeline),
-                (true, false) => gauge.flushed_after(moment, snapshot.timeline).map(last_word),
-                (false, _) => gauge.replayed_after(moment).map(last_word),
+            let found = match snapshot.primary == Some(node) {
+                true => gauge.written_after(moment, snapshot.timeline),
+                false => gauge.replayed_after(moment).map(last_word),
             };
             if write && !matches!(found, Some((_, true))) {
                 gauge.want();
@@ -261,13 +271,12 @@ fn resolve(mark: &mut Mark, snapshot: &Snapshot, gauges: &Gauges, write: bool) -
 }
 
 /// A mark whose position cannot be looked up any more is replaced by this moment of the primary: whatever was acknowledged or seen elsewhere is in its log, or
-/// lost with a primary before it, and nothing may wait for what was lost.
-fn renew(mark: &mut Mark, snapshot: &Snapshot, gauges: &Gauges) {
-    let Some(primary) = snapshot.primary else { return };
+/// lost with a primary before it, and nothing may wait for what was lost. False: that cannot be while there is no primary.
+fn renew(mark: &mut Mark, snapshot: &Snapshot, gauges: &Gauges) -> bool {
     let stale = match *mark {
         Mark::None => false,
         Mark::Known(timeline, _) => timeline != snapshot.timeline,
-        Mark::Moment(node, _) if node == primary => false,
+        Mark::Moment(node, _) if snapshot.primary == Some(node) => false,
         // A standby that left or was restarted, or a node that was the primary and is not any more.
         Mark::Moment(node, moment) => {
             !gauges.of(node).is_unbroken_since(moment)
@@ -275,8 +284,13 @@ fn renew(mark: &mut Mark, snapshot: &Snapshot, gauges: &Gauges) {
                 || snapshot.node(node).is_none_or(|node| node.ineligible.is_some())
         }
     };
-    if stale {
-        *mark = Mark::Moment(primary, gauges.of(primary).now());
+    match (stale, snapshot.primary) {
+        (false, _) => true,
+        (true, Some(primary)) => {
+            *mark = Mark::Moment(primary, gauges.of(primary).now());
+            true
+        }
+        (true, None) => false,
     }
 }
 

@@ -157,12 +157,49 @@ fn a_token_counts_beside_a_write_that_was_not_looked_up() {
     assert_eq!(floors.position(&snapshot, &gauges), Requirement::Reached(Lsn(60)));
 }
 
+#[test]
+fn what_was_seen_before_it_was_flushed_counts() {
+    let (gauges, snapshot) = (Gauges::default(), cluster(1, 0));
+    let primary = gauges.of(PRIMARY);
+    let mut floors = Floors::default();
+    floors.saw(PRIMARY, primary.now());
+    let number = primary.begin();
+    let position = Position { primary: true, timeline: Timeline(1), lsn: Lsn(10), inserted: Lsn(12) };
+    primary.finish(number, Duration::ZERO, position);
+    assert_eq!(floors.need(None, true, &snapshot, &gauges).reads, Requirement::Reached(Lsn(12)));
+}
+
+#[test]
+fn what_was_seen_before_a_standby_died_is_not_looked_up_on_it() {
+    let (gauges, snapshot) = (Gauges::default(), cluster(1, 0));
+    let mut without_primary = cluster(1, 0);
+    without_primary.primary = None;
+    let standby = gauges.of(NodeId(1));
+    let mut floors = Floors::default();
+    let taken = standby.now();
+    standby.interrupt();
+    // The answer was on its way when the node died.
+    floors.saw_on_standby(NodeId(1), taken, &standby);
+    look(&standby, false, 5);
+    assert_eq!(floors.need(None, true, &without_primary, &gauges).reads, Requirement::Unresolved);
+    assert_eq!(floors.need(None, true, &snapshot, &gauges).reads, Requirement::Unresolved);
+    look(&gauges.of(PRIMARY), true, 9);
+    assert_eq!(floors.need(None, true, &snapshot, &gauges).reads, Requirement::Reached(Lsn(9)));
+}
+
 /// One step of the little world below.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Write(usize),
+    /// By somebody whose commits are acknowledged before they are flushed.
     ForeignWrite,
-    Read(usize, u16),
+    Flush,
+    /// A read is answered.
+    Ask(usize, u16),
+    /// The answer is heard.
+    Hear(usize),
+    /// There is no primary any more, as far as is known; or there is again.
+    Hide(bool),
     Replay(u16, u64),
     Begin(u16),
     Finish(u16),
@@ -176,7 +213,10 @@ fn acts() -> impl Strategy<Value = Act> {
     prop_oneof![
         2 => (0..2usize).prop_map(Act::Write),
         1 => Just(Act::ForeignWrite),
-        6 => (0..2usize, 0..3u16).prop_map(|(session, node)| Act::Read(session, node)),
+        2 => Just(Act::Flush),
+        6 => (0..2usize, 0..3u16).prop_map(|(session, node)| Act::Ask(session, node)),
+        6 => (0..2usize).prop_map(Act::Hear),
+        1 => any::<bool>().prop_map(Act::Hide),
         4 => (replica(), 1..4u64).prop_map(|(node, far)| Act::Replay(node, far)),
         3 => (0..3u16).prop_map(Act::Begin),
         3 => (0..3u16).prop_map(Act::Finish),
@@ -217,20 +257,29 @@ struct World {
     /// What each session wrote last, and the newest it has seen.
     wrote: [u64; 2],
     saw: [u64; 2],
+    /// What the primary has flushed.
+    flushed: u64,
+    hidden: bool,
+    /// The answer that each session has not heard yet: from which node, and the moment its connection was taken.
+    asked: [Option<(NodeId, Moment)>; 2],
     reads_on_replicas: u32,
 }
 
 impl World {
     fn act(&mut self, act: Act, without: Without) -> Result<(), String> {
         match act {
+            Act::Write(session) if self.hidden || self.asked[session].is_some() => {}
             Act::Write(session) => {
                 self.nodes[0].at += 1;
+                self.flushed = self.nodes[0].at;
                 (self.wrote[session], self.saw[session]) = (self.nodes[0].at, self.nodes[0].at);
                 self.floors[session].wrote(PRIMARY, self.gauges.of(PRIMARY).now());
             }
             Act::ForeignWrite => self.nodes[0].at += 1,
+            Act::Flush => self.flushed = self.nodes[0].at,
+            Act::Hide(hidden) => self.hidden = hidden,
             Act::Replay(node, far) => {
-                let to = (self.nodes[usize::from(node)].at + far).min(self.nodes[0].at);
+                let to = (self.nodes[usize::from(node)].at + far).min(self.flushed);
                 let standby = &mut self.nodes[usize::from(node)];
                 standby.at = to;
                 // Now and then it makes a restart point.
@@ -246,9 +295,10 @@ impl World {
                 let standby = &mut self.nodes[usize::from(node)];
                 if let Some((number, life)) = standby.look.take_if(|(_, life)| *life == standby.life) {
                     debug_assert_eq!(life, standby.looks_in);
-                    let (primary, lsn) = (node == 0, Lsn(standby.at));
+                    let (primary, inserted) = (node == 0, Lsn(standby.at));
+                    let lsn = if primary { Lsn(self.flushed) } else { inserted };
                     let position =
-                        Position { primary, timeline: Timeline(u32::from(primary)), lsn, inserted: lsn };
+                        Position { primary, timeline: Timeline(u32::from(primary)), lsn, inserted };
                     self.gauges.of(NodeId(node)).finish(number, Duration::ZERO, position);
                 }
             }
@@ -266,13 +316,18 @@ impl World {
                 let standby = &mut self.nodes[usize::from(node)];
                 standby.connection = Some((standby.life, opened));
             }
-            Act::Read(session, node) => return self.read(session, node, without),
+            Act::Ask(session, node) => return self.ask(session, node, without),
+            Act::Hear(session) => self.hear(session),
         }
         Ok(())
     }
 
-    fn read(&mut self, session: usize, node: u16, without: Without) -> Result<(), String> {
-        let snapshot = cluster(1, 0);
+    fn ask(&mut self, session: usize, node: u16, without: Without) -> Result<(), String> {
+        if self.asked[session].is_some() || node == 0 && self.hidden {
+            return Ok(());
+        }
+        let mut snapshot = cluster(1, 0);
+        snapshot.primary = Some(PRIMARY).filter(|_| !self.hidden);
         let id = NodeId(node);
         if node != 0 {
             let need = self.floors[session].need(None, true, &snapshot, &self.gauges);
@@ -294,8 +349,18 @@ impl World {
             ));
         }
         self.saw[session] = found;
-        self.floors[session].saw(id, self.gauges.of(id).now());
+        self.asked[session] = Some((id, self.gauges.of(id).now()));
         Ok(())
+    }
+
+    fn hear(&mut self, session: usize) {
+        let (Some((node, taken)), floors) = (self.asked[session].take(), &mut self.floors[session]) else {
+            return;
+        };
+        match node {
+            PRIMARY => floors.saw(node, self.gauges.of(node).now()),
+            _ => floors.saw_on_standby(node, taken, &self.gauges.of(node)),
+        }
     }
 }
 

@@ -113,6 +113,8 @@ impl Gauge {
     /// The connection that looked was lost: the node may have been restarted, and a restarted standby can be behind what it has shown before. All looks are
     /// void, and so are the moments up to now.
     pub fn interrupt(&self) {
+        // Who takes a moment between the two must not believe that it is whole.
+        self.born.store(u64::MAX, Ordering::SeqCst);
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         self.born.store(number, Ordering::SeqCst);
         self.wanted.store(false, Ordering::SeqCst);
@@ -124,13 +126,9 @@ impl Gauge {
         moment.0 >= self.born.load(Ordering::SeqCst)
     }
 
-    /// A position of the primary on this timeline that covers everything acknowledged up to `moment`: the smallest that is known.
-    pub fn flushed_after(&self, moment: Moment, timeline: Timeline) -> Option<Lsn> {
-        self.after(moment, |position| position.primary && position.timeline == timeline)
-    }
-
-    /// The same for whatever may have been acknowledged before it was flushed, and whether this is the last word: while what was inserted is not flushed no standby
-    /// can have it, and a position that is flushed so much later that all of it is flushed may come first.
+    /// A position of the primary on this timeline that covers everything acknowledged or seen up to `moment`, the smallest that is known, and whether this is the last
+    /// word. A commit may be acknowledged, and seen by others, before it is flushed. While what was inserted is not flushed no standby can have it, and a position
+    /// that is flushed so much later that all of it is flushed may come first.
     pub fn written_after(&self, moment: Moment, timeline: Timeline) -> Option<(Lsn, bool)> {
         let samples = self.samples();
         let at = samples.partition_point(|sample| sample.number <= moment.0);
@@ -152,13 +150,9 @@ impl Gauge {
 
     /// A replayed position that covers everything a reader of this standby saw up to `moment`: the smallest that is known.
     pub fn replayed_after(&self, moment: Moment) -> Option<Lsn> {
-        self.after(moment, |position| !position.primary)
-    }
-
-    fn after(&self, moment: Moment, fits: impl Fn(&Position) -> bool) -> Option<Lsn> {
         let samples = self.samples();
         let at = samples.partition_point(|sample| sample.number <= moment.0);
-        samples.range(at..).find(|sample| fits(&sample.position)).map(|sample| sample.position.lsn)
+        samples.range(at..).find(|sample| !sample.position.primary).map(|sample| sample.position.lsn)
     }
 
     /// When the primary was seen last, on this timeline, with nothing beyond `replayed`.

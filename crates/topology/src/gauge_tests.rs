@@ -43,13 +43,13 @@ fn only_a_look_begun_later_covers_a_moment() {
     let under_way = gauge.begin();
     let moment = gauge.now();
     gauge.finish(under_way, Duration::ZERO, flushed(10));
-    assert_eq!(gauge.flushed_after(moment, Timeline(1)), None);
+    assert_eq!(gauge.written_after(moment, Timeline(1)), None);
     for lsn in [20, 30] {
         let number = gauge.begin();
         gauge.finish(number, Duration::ZERO, flushed(lsn));
     }
-    assert_eq!(gauge.flushed_after(moment, Timeline(1)), Some(Lsn(20)));
-    assert_eq!(gauge.flushed_after(moment, Timeline(2)), None);
+    assert_eq!(gauge.written_after(moment, Timeline(1)), Some((Lsn(20), true)));
+    assert_eq!(gauge.written_after(moment, Timeline(2)), None);
     assert_eq!(gauge.replayed_after(moment), None);
 }
 
@@ -73,7 +73,7 @@ fn a_promoted_node_forgets_what_it_replayed() {
     let number = gauge.begin();
     gauge.finish(number, Duration::ZERO, flushed(9));
     assert_eq!((gauge.replayed(), gauge.replayed_after(Moment(0))), (None, None));
-    assert_eq!(gauge.flushed_after(Moment(0), Timeline(1)), Some(Lsn(9)));
+    assert_eq!(gauge.written_after(Moment(0), Timeline(1)), Some((Lsn(9), true)));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn what_is_remembered_is_bounded_and_errs_on_the_safe_side() {
         gauge.finish(number, Duration::ZERO, flushed(lsn));
     }
     assert_eq!(gauge.samples().len(), REMEMBERED);
-    assert_eq!(gauge.flushed_after(Moment(0), Timeline(1)), Some(Lsn(200 - REMEMBERED as u64 + 1)));
+    assert_eq!(gauge.written_after(Moment(0), Timeline(1)), Some((Lsn(200 - REMEMBERED as u64 + 1), true)));
 }
 
 #[test]
