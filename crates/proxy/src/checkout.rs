@@ -11,6 +11,7 @@ use pgherd_pool::server::Server;
 use pgherd_route::choose::{Decision, Reason, Want, choose};
 use pgherd_route::floor::Proof;
 use pgherd_route::intent::Routing;
+use pgherd_topology::gauge::Moment;
 use pgherd_topology::node::NodeId;
 use pgherd_wire::write::Report;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(crate) struct Held {
     pub(crate) node: NodeId,
     /// The node was a replica when the server was taken, so nothing can have been written through it.
     pub(crate) replica: bool,
+    /// The node's moment when the server was taken.
+    pub(crate) taken: Moment,
     /// Counted among those of the pool that sessions keep.
     kept: bool,
 }
@@ -206,7 +209,8 @@ impl Session {
         if let Some(desk) = self.desk.as_mut() {
             desk.up.keep();
         }
-        Held { server: Some(server), pool, node: way.node, replica: way.replica, kept: false }
+        let taken = self.shared.pools.common().gauges.of(way.node).now();
+        Held { server: Some(server), pool, node: way.node, replica: way.replica, taken, kept: false }
     }
 
     pub(crate) fn facts(&self, pool: &Pool<Carried>) -> PoolFacts {

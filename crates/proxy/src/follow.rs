@@ -84,7 +84,7 @@ impl Session {
     pub(crate) fn outlives(&mut self, held: &Held) -> bool {
         let lives = self.machine.can_reopen();
         if lives {
-            self.note_floors(held.node, held.replica);
+            self.note_floors(held);
         }
         lives
     }
@@ -93,7 +93,7 @@ impl Session {
     pub(crate) fn move_on(&mut self, held: Held) {
         let node = held.node;
         let cancelled = self.card().let_go();
-        self.note_floors(node, held.replica);
+        self.note_floors(&held);
         let (mut server, pool) = held.give();
         server.baggage.0 = self.machine.move_on();
         if cancelled {

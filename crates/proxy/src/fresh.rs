@@ -57,20 +57,28 @@ impl Session {
     }
 
     /// What it read and wrote on a node was acknowledged.
-    pub(crate) fn note_floors(&mut self, node: NodeId, replica: bool) {
+    pub(crate) fn note_floors(&mut self, held: &Held) {
+        let node = held.node;
         let moment = || self.shared.pools.common().gauges.of(node).now();
         match self.terms.routing {
             Routing::Replicas => {}
             Routing::Primary => self.note_write(node),
             // SET, SHOW and their like neither change nor show anything that replicas have.
             Routing::Any if self.is_lone_setting() => {}
-            Routing::Any if replica || self.is_lone_read() => {
-                let seen = self.would_have_seen().unwrap_or(node);
-                let gauge = self.shared.pools.common().gauges.of(seen);
-                self.floors.saw(seen, gauge.now());
-                if !replica && self.was_not_fresh() {
+            Routing::Any if held.replica => {
+                self.floors.saw_on_standby(node, held.taken, &self.shared.pools.common().gauges.of(node));
+            }
+            Routing::Any if self.is_lone_read() => {
+                let gauges = &self.shared.pools.common().gauges;
+                match self.would_have_seen() {
+                    Some(standby) => {
+                        self.floors.saw_on_standby(standby, gauges.of(standby).now(), &gauges.of(standby))
+                    }
+                    None => self.floors.saw(node, gauges.of(node).now()),
+                }
+                if self.was_not_fresh() {
                     // Else no look would ever cover this moment: each read on the primary would be newer than the look that the read before had asked for.
-                    gauge.want();
+                    gauges.of(node).want();
                 }
             }
             Routing::Any => {

@@ -262,6 +262,12 @@ impl Session {
         // What a replica was asked cannot have changed anything, nor can what was found to be a read.
         let (node, harmless) = (held.node, held.replica || self.is_lone_read());
         let outlives = self.outlives(&held);
+        let shown_again = self.desk.as_ref().is_some_and(|desk| desk.up.can_rewind());
+        let untouched = outlives || shown_again && self.machine.can_rewind();
+        if !untouched {
+            // Something was acknowledged, or seen, before the server died.
+            self.note_floors(&held);
+        }
         let (server, pool) = held.give();
         let name = self.shared.cell.load().node(node).map_or_else(|| "?".into(), |node| node.name.clone());
         pool.lost(server);
@@ -283,7 +289,6 @@ impl Session {
         // Pieces of messages the server did not finish.
         let undecided = desk.down.undecided();
         desk.down.plan().skip(undecided);
-        let untouched = outlives || desk.up.can_rewind() && self.machine.can_rewind();
         // Nor can a statement that was only prepared.
         if untouched
             && (harmless || matches!(stake, Stake::Nothing | Stake::Statement))

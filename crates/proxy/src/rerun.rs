@@ -35,7 +35,7 @@ impl Session {
         let _ = self.card().let_go();
         if self.machine.has_read() {
             // Of a transaction that goes on.
-            self.note_floors(node, held.replica);
+            self.note_floors(&held);
         }
         // What it still has to say is nobody's; that it is closed costs less than to find out what it has learned.
         let (server, pool) = held.give();

@@ -207,7 +207,7 @@ impl Session {
         let cancelled = self.card().let_go();
         self.card().does(Doing::Idle, self.shared.now());
         self.forget_request();
-        self.note_floors(held.node, held.replica);
+        self.note_floors(&held);
         self.card().set_pin(None);
         self.note_definitions();
         if let Some(desk) = self.desk.as_mut() {
@@ -256,7 +256,7 @@ impl Session {
         let sent_all = !self.machine.is_mid_request() && desk.is_none_or(|desk| !desk.up.has_output());
         let heard_all = desk.is_none_or(|desk| desk.down.undecided() == 0);
         let cancelled = self.card().let_go();
-        self.note_floors(held.node, held.replica);
+        self.note_floors(&held);
         self.note_definitions();
         let (mut server, pool) = held.give();
         if between && sent_all && heard_all && !cancelled {

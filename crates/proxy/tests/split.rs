@@ -218,6 +218,21 @@ fn what_was_seen_does_not_disappear() {
 }
 
 #[test]
+fn a_write_counts_although_its_server_died_with_the_answer() {
+    run(async {
+        let stage = stage(Consistency::ReadAfterWrite, 2);
+        let mut client = enter(&stage).await;
+        stage.look(&[10, 10]);
+        assert_eq!(client.value(HERE).await, "n1");
+        stage.look(&[10, 10]);
+        assert_eq!(client.ask("insert 'last'").await, ["C:INSERT 0 1", "Z:I"]);
+        assert_eq!(client.value(HERE).await, "n0");
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
 fn global_reads_see_the_writes_of_all_and_strong_ones_stay() {
     run(async {
         let stage = stage(Consistency::Global, 2);

@@ -2,7 +2,8 @@
 //!
 //! `select 'TAG'[, $1]`, `rows N 'TAG'`, `big N 'TAG'`, `sleep MS 'TAG'`, `notice 'TAG'`, `fail 'TAG'`, `broken ...`, `copyin 'TAG'`, `copyout N 'TAG'`, `show NAME`,
 //! `set [local] NAME to 'VALUE'`, `reset NAME|all`, `set_config`, transaction control, `discard all`, `pid`, `node`, `statements` (simple queries and Syncs
-//! so far), `die`, `fatal`, `garbage`. By node, of which `n0` is the primary: `select where_am_i` (a second later with `slowly`), `select unlogged 'TAG'`, `insert`.
+//! so far), `die`, `fatal`, `garbage`. By node, of which `n0` is the primary: `select where_am_i` (a second later with `slowly`), `select unlogged 'TAG'`, `insert`,
+//! `insert 'last'`, after which the server ends.
 
 use super::backend::{Backend, Over, Ran};
 use super::message::{c_str, columns as describe, frame, report, row};
@@ -92,6 +93,7 @@ impl Backend {
             "select" if sql.contains("unlogged") && self.node.name != "n0" => {
                 return Ok(self.error("0A000", "cannot access unlogged relations during recovery"));
             }
+            "insert" if tag == "last" => return self.insert_and_die().await,
             "insert" => "INSERT 0 1",
             "select" => {
                 let parameters = values.iter().filter(|_| sql.contains("$1")).map(|value| &**value);
@@ -134,6 +136,15 @@ impl Backend {
         };
         self.out.extend(frame(b'C', &c_str(done)));
         Ok(Ran::Done)
+    }
+
+    /// The answer and the last words come together.
+    async fn insert_and_die(&mut self) -> Result<Ran, Over> {
+        self.out.extend(frame(b'C', &c_str("INSERT 0 1")));
+        self.out.extend(frame(b'Z', b"I"));
+        self.out.extend(report(b'E', "FATAL", "57P01", "terminating"));
+        self.flush().await?;
+        Err(Over)
     }
 
     fn defaults(&mut self) -> &'static str {
