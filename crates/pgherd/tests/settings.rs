@@ -6,7 +6,7 @@ use pgherd::config::settings::Settings;
 use pgherd::config::words::{
     AuthMethod, FailoverStrategy, ListenerRouting, PoolMode, ReadPreference, SslMode,
 };
-use pgherd::config::{reload, sample, show};
+use pgherd::config::{doc, reload, sample, show};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,14 +32,23 @@ fn top(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(name)
 }
 
+fn is_committed(path: &Path, generated: &str, by: &str) {
+    if std::env::var_os("UPDATE_REPORTS").is_some() {
+        std::fs::write(path, generated).expect("a place to write to");
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(committed == generated, "run `{by}`");
+}
+
+#[test]
+fn the_committed_reference_page_is_the_generated_one() {
+    let by = "pgherd config doc --markdown > docs/configuration.md";
+    is_committed(&top("../docs/configuration.md"), &doc::page(), by);
+}
+
 #[test]
 fn the_committed_sample_is_the_generated_one_and_has_no_fault() {
-    let committed = std::fs::read_to_string(top("pgherd.toml")).unwrap_or_default();
-    if std::env::var_os("UPDATE_REPORTS").is_some() {
-        std::fs::write(top("pgherd.toml"), sample::text()).expect("a place to write to");
-    } else {
-        assert!(committed == sample::text(), "run `pgherd config sample > config/pgherd.toml`");
-    }
+    is_committed(&top("pgherd.toml"), &sample::text(), "pgherd config sample > config/pgherd.toml");
     let loaded = read(&sample::text());
     assert_eq!(loaded.report.render(), "");
     assert_eq!(loaded.settings.nodes.len(), 1);
