@@ -6,18 +6,11 @@ use pgherd_lab::options::{Auth, Options, Tls};
 use pgherd_tests::stand::executable;
 use std::time::Duration;
 
-/// A function as `docs/authentication.md` has it, the account that may call it, and users.
-const SETUP: &str = "
-CREATE ROLE pgherd_auth LOGIN PASSWORD 'lookup';
-CREATE SCHEMA pgherd;
-CREATE FUNCTION pgherd.lookup(INOUT name text, OUT secret text)
-    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
-    SELECT rolname::text, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END
-    FROM pg_authid WHERE rolname = $1 AND rolcanlogin AND NOT rolsuper AND NOT rolreplication
-$$;
-REVOKE ALL ON FUNCTION pgherd.lookup(text) FROM PUBLIC;
-GRANT USAGE ON SCHEMA pgherd TO pgherd_auth;
-GRANT EXECUTE ON FUNCTION pgherd.lookup(text) TO pgherd_auth;
+/// The page that has the function which looks users up, and the account that may call it.
+const PAGE: &str = include_str!("../../../docs/authentication.md");
+
+/// Users.
+const USERS: &str = "
 SET password_encryption = 'scram-sha-256';
 CREATE ROLE carol LOGIN PASSWORD 'one';
 CREATE ROLE dave LOGIN PASSWORD 'one';
@@ -57,7 +50,9 @@ impl House {
         };
         let lab = Lab::start(options).await.unwrap();
         std::fs::remove_dir_all(&directory).unwrap();
-        lab.primary().sql("postgres", SETUP).await.unwrap();
+        let lookup = PAGE.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let lookup = lookup.replace("PASSWORD '...'", "PASSWORD 'lookup'");
+        lab.primary().sql("postgres", &format!("{lookup}{USERS}")).await.unwrap();
         let settings = settings(&lab).into_iter().map(|(section, line)| (section.to_owned(), line)).collect();
         let options = FrontOptions {
             executable: executable().unwrap(),
