@@ -1,7 +1,9 @@
-//! Every driver's smoke program through pgherd's three ports: ten clients on a pool of three servers.
+//! Every driver's smoke program through pgherd's three ports, and its program of the matrix directly and through pgherd:
+//! ten clients on a pool of three servers.
 //!
 //! `tests/run` installs the drivers below `target/drivers`; a driver that is missing is a failure, not a skip.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+mod matrix;
 mod rust;
 
 use pgherd_tests::stand::{PASSWORD, Stand, USER};
@@ -37,35 +39,64 @@ async fn smoke(command: Command) {
 async fn smoke_with(settings: &[(&str, &str)], mut command: Command) {
     let stand = Stand::start(settings).await.unwrap();
     let ports = stand.front().ports();
+    environment(&stand, &mut command);
     command
-        .env("PGHERD_HOST", "127.0.0.1")
         .env("PGHERD_PRIMARY_PORT", ports.primary.to_string())
         .env("PGHERD_REPLICAS_PORT", ports.replicas.to_string())
-        .env("PGHERD_ANY_PORT", ports.any.to_string())
+        .env("PGHERD_ANY_PORT", ports.any.to_string());
+    println!("{}", output(&stand, command).await);
+    stand.shutdown().await.unwrap();
+}
+
+/// Tells the program where the servers are, but for the port.
+fn environment(stand: &Stand, command: &mut Command) {
+    command
+        .env("PGHERD_HOST", "127.0.0.1")
         .env("PGHERD_USER", USER)
         .env("PGHERD_PASSWORD", PASSWORD)
         .env("PGHERD_DATABASE", USER)
-        .env("PGHERD_PSQL", stand.lab().binaries().tool("psql").unwrap())
-        .kill_on_drop(true);
+        .env("PGHERD_PSQL", stand.lab().binaries().tool("psql").unwrap());
+}
+
+/// Runs a program to its end and gives what it printed; a failure is shown with all it said.
+async fn output(stand: &Stand, mut command: Command) -> String {
+    command.kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, command.output())
         .await
-        .expect("the program must end in time")
+        .unwrap_or_else(|_| {
+            panic!("not done in {PATIENCE:?}; pgherd's log ends:\n{}", stand.front().log_tail())
+        })
         .unwrap();
-    let said =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),
-        "{}\n{said}\npgherd's log ends:\n{}",
+        "{}\n{said}\n{}\npgherd's log ends:\n{}",
         output.status,
+        String::from_utf8_lossy(&output.stderr),
         stand.front().log_tail()
     );
-    println!("{said}");
-    stand.shutdown().await.unwrap();
+    said
 }
 
 fn python(program: &str) -> Command {
     let mut command = Command::new(installed("venv/bin/python"));
     command.arg(sources().join(program));
+    command
+}
+
+/// Debian's, unless another one is named.
+fn java(program: &str) -> Command {
+    let jar = std::env::var_os("PGHERD_JDBC_JAR").unwrap_or_else(|| "/usr/share/java/postgresql.jar".into());
+    assert!(Path::new(&jar).exists(), "{} is missing; tests/run installs it", jar.display());
+    let mut command = Command::new("java");
+    command.arg("-cp").arg(jar).arg(sources().join(program));
+    command
+}
+
+fn node(program: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg("--no-deprecation").arg(sources().join(program));
+    command.env("PGHERD_NODE_MODULES", installed("node/node_modules").parent().unwrap());
     command
 }
 
@@ -106,19 +137,12 @@ async fn console() {
 
 #[tokio::test]
 async fn node_postgres() {
-    let mut command = Command::new("node");
-    command.arg("--no-deprecation").arg(sources().join("node/smoke.mjs"));
-    command.env("PGHERD_NODE_MODULES", installed("node/node_modules").parent().unwrap());
-    smoke(command).await;
+    smoke(node("node/smoke.mjs")).await;
 }
 
 #[tokio::test]
 async fn jdbc() {
-    let jar = std::env::var_os("PGHERD_JDBC_JAR").unwrap_or_else(|| "/usr/share/java/postgresql.jar".into());
-    assert!(Path::new(&jar).exists(), "{} is missing; tests/run installs it", jar.display());
-    let mut command = Command::new("java");
-    command.arg("-cp").arg(jar).arg(sources().join("jdbc/Smoke.java"));
-    smoke(command).await;
+    smoke(java("jdbc/Smoke.java")).await;
 }
 
 #[tokio::test]
