@@ -84,3 +84,8 @@ fn table(driver: &str) -> Vec<(String, bool)> {
 async fn psycopg() {
     same("psycopg", || python("psycopg/matrix.py")).await;
 }
+
+#[tokio::test]
+async fn psycopg2() {
+    same("psycopg2", || python("psycopg2/matrix.py")).await;
+}
