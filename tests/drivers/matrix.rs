@@ -89,3 +89,8 @@ async fn psycopg() {
 async fn psycopg2() {
     same("psycopg2", || python("psycopg2/matrix.py")).await;
 }
+
+#[tokio::test]
+async fn asyncpg() {
+    same("asyncpg", || python("asyncpg/matrix.py")).await;
+}
