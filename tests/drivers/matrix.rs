@@ -80,6 +80,12 @@ fn table(driver: &str) -> Vec<(String, bool)> {
     rows.map(|cells| (cells[0].clone(), cells[column] == "x")).collect()
 }
 
+/// The program with one more argument.
+fn with(mut program: Command, argument: &str) -> Command {
+    program.arg(argument);
+    program
+}
+
 #[tokio::test]
 async fn psycopg() {
     same("psycopg", || python("psycopg/matrix.py")).await;
@@ -93,4 +99,14 @@ async fn psycopg2() {
 #[tokio::test]
 async fn asyncpg() {
     same("asyncpg", || python("asyncpg/matrix.py")).await;
+}
+
+#[tokio::test]
+async fn sqlalchemy_psycopg() {
+    same("SQLAlchemy/psycopg", || with(python("sqlalchemy/matrix.py"), "psycopg")).await;
+}
+
+#[tokio::test]
+async fn sqlalchemy_asyncpg() {
+    same("SQLAlchemy/asyncpg", || with(python("sqlalchemy/matrix.py"), "asyncpg")).await;
 }
