@@ -110,3 +110,8 @@ async fn sqlalchemy_psycopg() {
 async fn sqlalchemy_asyncpg() {
     same("SQLAlchemy/asyncpg", || with(python("sqlalchemy/matrix.py"), "asyncpg")).await;
 }
+
+#[tokio::test]
+async fn django() {
+    same("Django", || python("django/matrix.py")).await;
+}
