@@ -1,6 +1,6 @@
 //! The matrix: one program per driver that tells what it sees of every feature, run directly and through pgherd; the two
 //! transcripts must be the same, line by line. See README.md.
-use crate::{POOL, environment, output, python, sources};
+use crate::{POOL, environment, node, output, python, sources};
 use pgherd_tests::stand::{PASSWORD, Stand, USER};
 use tokio::process::Command;
 
@@ -114,4 +114,9 @@ async fn sqlalchemy_asyncpg() {
 #[tokio::test]
 async fn django() {
     same("Django", || python("django/matrix.py")).await;
+}
+
+#[tokio::test]
+async fn node_postgres() {
+    same("node-postgres", || node("node/matrix.mjs")).await;
 }
