@@ -120,3 +120,8 @@ async fn django() {
 async fn node_postgres() {
     same("node-postgres", || node("node/matrix.mjs")).await;
 }
+
+#[tokio::test]
+async fn postgres_js() {
+    same("postgres.js", || node("node/postgresjs.mjs")).await;
+}
