@@ -231,6 +231,10 @@ impl Seat {
             Err(broken) => self.halt = Err(broken),
         }
         self.carry();
+        // A server that is free is given back first.
+        if self.machine.has_its_turn() && !self.machine.is_free() {
+            self.think();
+        }
     }
 
     /// Writes what is to be written.

@@ -95,6 +95,7 @@ impl Machine {
                 // One too large to be remembered: nobody's from now on, so that it is closed before the next use.
                 server.unnamed = Some(SOMEBODYS);
             }
+            self.unnamed_in = self.batches;
             Undo::Dropped(self.unnamed.clear())
         } else {
             match self.names.remove(name) {
@@ -106,6 +107,7 @@ impl Machine {
                 None => Undo::Nothing,
             }
         };
+        self.has_named |= matches!(undo, Undo::Closed(..));
         self.fake(Kind::Close, undo, down);
         true
     }
@@ -138,6 +140,7 @@ impl Machine {
         }
         if view.name.is_empty() {
             let serial = self.unnamed.replace(view.rest);
+            self.unnamed_in = self.batches;
             self.unnamed_effects = effects;
             if let Some(server) = self.server.as_mut() {
                 server.unnamed = Some((self.id, serial));
@@ -168,13 +171,16 @@ impl Machine {
         self.counts.client_parses += 1;
         self.names.insert(view.name.into(), statement.clone());
         let undo = Undo::Named(view.name.into());
+        self.has_named = true;
+        let ahead = self.has_unit_ahead();
         let Some(server) = self.server.as_mut() else { return Verdict::Skip };
         let known = server.knows(statement.id, self.limits.max_prepared_statements, self.batches);
-        if known == Known::Yes && self.status != Status::Failed {
+        if known == Known::Yes && self.status != Status::Failed && !ahead {
             self.fake(Kind::Parse, undo, down);
             return Verdict::Skip;
         }
-        // In a failed block only PostgreSQL knows which statements it accepts, so it must prepare this one afresh.
+        // In a failed block only PostgreSQL knows which statements it accepts, so it must prepare this one afresh; and where something is on its way, whether the block
+        // will have failed.
         self.prepare(&statement, known, Fate::Forward, up).undo = undo;
         Verdict::Skip
     }
@@ -196,6 +202,7 @@ impl Machine {
         self.note_text(view.query);
         self.counts.client_parses += 1;
         self.names.insert(view.name.into(), statement);
+        self.has_named = true;
         self.fake(Kind::Parse, Undo::Named(view.name.into()), down);
         true
     }
@@ -226,6 +233,7 @@ impl Machine {
         self.pin_for(Pin::LargeStatement);
         let mut undo = Undo::Nothing;
         if name.is_empty() {
+            self.unnamed_in = self.batches;
             undo = Undo::Dropped(self.unnamed.clear());
             if let Some(server) = self.server.as_mut() {
                 // Serial 0: the one that only the server has.

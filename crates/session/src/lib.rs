@@ -20,6 +20,7 @@ pub mod flow;
 pub mod loss;
 pub mod machine;
 pub mod names;
+pub mod outcome;
 pub mod outlook;
 pub mod params;
 pub mod pending;

@@ -83,7 +83,11 @@ pub struct Machine {
     /// The BEGIN sent before the present request, kept for a rewind.
     pub(crate) begun: Option<Box<Begin>>,
     pub(crate) names: Names,
+    /// A Parse or a Close of a named statement may be on its way.
+    pub(crate) has_named: bool,
     pub(crate) unnamed: Unnamed,
+    /// The batch in which it was made, or closed, last.
+    pub(crate) unnamed_in: u64,
     pub(crate) unnamed_effects: Option<Box<Effects>>,
     /// The portal bound last, when executing it has effects.
     pub(crate) bound: Option<Box<Bound>>,
@@ -162,7 +166,9 @@ impl Machine {
             begin: None,
             begun: None,
             names: Names::default(),
+            has_named: false,
             unnamed: Unnamed::default(),
+            unnamed_in: 0,
             unnamed_effects: None,
             bound: None,
             bound_ending: Ending::default(),

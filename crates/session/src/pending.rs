@@ -2,6 +2,7 @@
 
 use crate::effect::Effects;
 use crate::prepared::Statement;
+use crate::unnamed::End;
 use pgherd_wire::write::Report;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,8 +64,8 @@ pub enum Undo {
     Named(Box<[u8]>),
     /// A Parse with this serial replaced the unnamed statement.
     Unnamed(u64),
-    /// A Query or a Close ended the unnamed statement with this serial.
-    Dropped(u64),
+    /// A Query or a Close ended the unnamed statement.
+    Dropped(End),
     /// A request of ours made the server's unnamed statement the one with this serial; 0: took it away.
     Lent(u64),
     /// A Close of ours took the statement with this number away from the server, which had no room for it.

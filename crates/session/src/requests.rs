@@ -41,14 +41,15 @@ impl Machine {
                 up.compose(write::flush);
                 return Ok(Halt::Full);
             }
-            if self.must_wait_its_turn() {
+            // Never more than was asked for: what is decided must not depend on how much more is there by chance.
+            let body = &rest[HEADER_LEN..frame.total.min(rest.len()).min(want.max(MAX_HELD))];
+            let waited = self.turns.waiting;
+            if self.must_wait_its_turn() || self.must_wait_to_know(frame.tag, body, waited, up) {
                 return Ok(Halt::More(HEADER_LEN));
             }
             if self.awaits_admission() && frame.tag != tag::TERMINATE {
                 return Ok(Halt::Next);
             }
-            // Never more than was asked for: what is decided must not depend on how much more is there by chance.
-            let body = &rest[HEADER_LEN..frame.total.min(rest.len()).min(want.max(MAX_HELD))];
             match self.request(frame, body, up, down) {
                 Verdict::Pass => self.up.start(frame.total, false),
                 Verdict::Skip => self.up.start(frame.total, true),

@@ -134,6 +134,7 @@ impl Machine {
                 let Some(statement) = self.names.remove(&name) else { return false };
                 let mut owed = Owed::new(Kind::Query, Fate::Fake);
                 owed.undo = Undo::Closed(name, statement);
+                self.has_named = true;
                 self.owed.push(owed);
                 self.answer_fakes(down);
             }

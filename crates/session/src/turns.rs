@@ -8,8 +8,8 @@ use crate::pin::Pin;
 pub(crate) struct Turns {
     /// The next unit waits until the one before it is answered.
     one_by_one: bool,
-    /// A message of the client waits for that.
-    waiting: bool,
+    /// A message of the client waits for that, or for the outcome of what is on its way.
+    pub(crate) waiting: bool,
     /// The present unit may go to the server, where units of a block are asked about one by one.
     pub(crate) admitted: bool,
     /// It is not the first one that was.

@@ -34,8 +34,8 @@ impl Machine {
                 (self.unproven, self.uncertain, self.leaving) = (true, true, true);
                 Some((self.id, serial))
             }
-            Undo::Dropped(serial) => {
-                self.unnamed.restore(serial);
+            Undo::Dropped(end) => {
+                self.unnamed.restore(end);
                 None
             }
             Undo::Lent(0) => None,

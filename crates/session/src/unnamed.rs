@@ -19,6 +19,15 @@ pub struct Unnamed {
     /// Whether there was one when the present server was taken, and how often it was replaced since.
     had: bool,
     replaced: u32,
+    /// How often it was ended.
+    ends: u64,
+}
+
+/// An end of the unnamed statement: the serial of the one that was in force, and which end it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    pub(crate) serial: u64,
+    number: u64,
 }
 
 impl Unnamed {
@@ -38,7 +47,9 @@ impl Unnamed {
     pub fn undo(&mut self, serial: u64) {
         if self.held == serial {
             std::mem::swap(&mut self.rest, &mut self.previous);
-            self.serial = std::mem::take(&mut self.previous_serial);
+            let previous = std::mem::take(&mut self.previous_serial);
+            // What has ended it since, and ran, ended what was before as well.
+            self.serial = if self.serial == serial { previous } else { 0 };
             self.held = std::mem::take(&mut self.previous_held);
         } else if self.previous_held == serial {
             // A later one was sent meanwhile; should that not run either, this one must not come back.
@@ -46,10 +57,14 @@ impl Unnamed {
         }
     }
 
-    /// What ended the statement with this serial never ran: it is in force again, unless another one is.
-    pub fn restore(&mut self, serial: u64) {
-        if self.serial == 0 && self.held == serial {
-            self.serial = serial;
+    /// What ended the statement never ran: it is in force again, unless another one is, or a later end stands.
+    pub fn restore(&mut self, end: End) {
+        if self.ends != end.number {
+            return;
+        }
+        self.ends -= 1;
+        if self.serial == 0 && self.held == end.serial {
+            self.serial = end.serial;
         }
     }
 
@@ -77,9 +92,10 @@ impl Unnamed {
         !self.had || self.replaced < 2
     }
 
-    /// There is no unnamed statement any more. Returns the serial of the one that was in force.
-    pub fn clear(&mut self) -> u64 {
-        std::mem::take(&mut self.serial)
+    /// There is no unnamed statement any more.
+    pub fn clear(&mut self) -> End {
+        self.ends += 1;
+        End { serial: std::mem::take(&mut self.serial), number: self.ends }
     }
 
     /// Gives memory back that one huge statement needed. Only while nothing is owed, so nothing can be undone.
@@ -127,6 +143,23 @@ mod tests {
         let second = unnamed.replace(b"b");
         let third = unnamed.replace(b"c");
         unnamed.undo(third);
+        unnamed.undo(second);
+        assert_eq!(unnamed.serial, 0);
+    }
+
+    #[test]
+    fn a_later_end_stands() {
+        let mut unnamed = Unnamed::default();
+        unnamed.replace(b"a");
+        let never_ran = unnamed.clear();
+        let ran = unnamed.clear();
+        unnamed.restore(never_ran);
+        assert_eq!(unnamed.serial, 0);
+        unnamed.restore(ran);
+        unnamed.restore(never_ran);
+        assert_ne!(unnamed.serial, 0);
+        let second = unnamed.replace(b"b");
+        unnamed.clear();
         unnamed.undo(second);
         assert_eq!(unnamed.serial, 0);
     }
