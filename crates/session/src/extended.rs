@@ -3,6 +3,7 @@
 use crate::effect::{Effects, effects};
 use crate::loss::{Ending, closes_block, ending};
 use crate::machine::{Bound, MAX_HELD, MAX_PREPARED, Machine, Verdict, answer};
+use crate::names::mark;
 use crate::pending::{Fate, Kind, Owed, Undo};
 use crate::pin::Pin;
 use crate::prepared::SERVER_PREFIX;
@@ -159,7 +160,7 @@ impl Machine {
         down: &mut impl Sink,
     ) -> Verdict {
         if self.names.get(view.name).is_some() && !self.is_doubtful(view.name) {
-            return self.refuse(Kind::Parse, duplicate(view.name), up);
+            return self.refuse_duplicate(view, up);
         }
         if self.names.is_full(self.limits.max_client_statements, frame.total) {
             let report = Report::new(Severity::Error, "53200", "out of memory")
@@ -218,12 +219,10 @@ impl Machine {
         debug_assert!(frame.total > MAX_PREPARED);
         let name = c_string(front).map_or(&[][..], |(name, _)| name);
         if name.starts_with(SERVER_PREFIX) {
-            let text = String::from_utf8_lossy(name);
-            let message =
-                format!("prepared statement \"{text}\" is too long for a name that begins with \"pgherd_\"");
+            let message = "prepared statement \"\" is too long for a name that begins with \"pgherd_\"";
             return self.refuse(
                 Kind::Parse,
-                Report::new(Severity::Error, code::FEATURE_NOT_SUPPORTED, message),
+                Report::new(Severity::Error, code::FEATURE_NOT_SUPPORTED, message).name(name),
                 up,
             );
         }
@@ -253,6 +252,21 @@ impl Machine {
             _ => write::describe_statement(out, b"pgherd_refused"),
         });
         self.owe(kind).instead = Some(Box::new(report));
+        Verdict::Skip
+    }
+
+    /// A Parse under a name that is taken. PostgreSQL reads its text first, and an error in that is what the client hears; so the text is prepared under another
+    /// name, and given up.
+    fn refuse_duplicate(&mut self, view: Parse<'_>, up: &mut impl Sink) -> Verdict {
+        up.compose(|out| {
+            write::parse(out, b"pgherd_refused", view.rest);
+            write::close_statement(out, b"pgherd_refused");
+            // In a failed block this is refused for its name only, as PostgreSQL refuses a ROLLBACK that is prepared under a name that is taken.
+            write::describe_statement(out, b"pgherd_refused");
+        });
+        self.owed.push(Owed::new(Kind::Parse, Fate::Swallow));
+        self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
+        self.owe(Kind::DescribeStatement).instead = Some(Box::new(duplicate(view.name)));
         Verdict::Skip
     }
 
@@ -308,7 +322,8 @@ impl Machine {
         self.ensure(&statement, up);
         let rest = frame.total - HEADER_LEN - names.len;
         up.compose(|out| write::bind_front(out, names.portal, &statement.name, rest));
-        self.owe(Kind::Bind).uses = Some(statement);
+        let owed = self.owe(Kind::Bind);
+        (owed.uses, owed.mark) = (Some(statement), mark(names.statement));
         Verdict::Replaced(HEADER_LEN + names.len)
     }
 
@@ -347,7 +362,8 @@ impl Machine {
                 };
                 self.ensure(&statement, up);
                 up.compose(|out| write::describe_statement(out, &statement.name));
-                self.owe(Kind::DescribeStatement).uses = Some(statement);
+                let owed = self.owe(Kind::DescribeStatement);
+                (owed.uses, owed.mark) = (Some(statement), mark(name));
                 Verdict::Skip
             }
             Some(Target::Portal(_)) | None => {
@@ -359,13 +375,17 @@ impl Machine {
 
     /// A name that might be a server-side name of ours but is none of this client's.
     fn unknown(&mut self, kind: Kind, name: &[u8], up: &mut impl Sink) -> Verdict {
-        let message = format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name));
-        self.refuse(kind, Report::new(Severity::Error, "26000", message), up)
+        let report = Report::new(
+            Severity::Error,
+            code::INVALID_STATEMENT_NAME,
+            "prepared statement \"\" does not exist",
+        );
+        self.refuse(kind, report.name(name), up)
     }
 }
 
 /// PostgreSQL's answer to a Parse under a name that is taken.
 pub(crate) fn duplicate(name: &[u8]) -> Report {
-    let message = format!("prepared statement \"{}\" already exists", String::from_utf8_lossy(name));
-    Report::new(Severity::Error, code::DUPLICATE_PREPARED_STATEMENT, message)
+    let message = "prepared statement \"\" already exists";
+    Report::new(Severity::Error, code::DUPLICATE_PREPARED_STATEMENT, message).name(name)
 }

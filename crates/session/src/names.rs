@@ -14,6 +14,11 @@ pub struct Names {
     bytes: usize,
 }
 
+/// A number to tell one name from another (FNV-1a); with many names two may share one.
+pub(crate) fn mark(name: &[u8]) -> u32 {
+    name.iter().fold(0x811c_9dc5, |mark, byte| (mark ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
 fn size(name: &[u8], statement: &Statement) -> usize {
     name.len() + statement.rest.len()
 }
@@ -24,9 +29,11 @@ impl Names {
         self.known.get(name)
     }
 
-    /// The name that this client gave to the statement that servers know by this one.
-    pub fn of_servers(&self, ours: &[u8]) -> Option<&[u8]> {
-        self.known.iter().find(|(_, statement)| *statement.name == *ours).map(|(name, _)| &**name)
+    /// The name that this client gave to the statement that servers know by this one: the name with this mark, when it gave it several.
+    pub fn of_servers(&self, ours: &[u8], marked: u32) -> Option<&[u8]> {
+        let names =
+            || self.known.iter().filter(|(_, statement)| *statement.name == *ours).map(|(name, _)| &**name);
+        names().find(|name| mark(name) == marked).or_else(|| names().next())
     }
 
     /// How many there are.

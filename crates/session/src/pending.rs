@@ -97,6 +97,8 @@ pub struct Owed {
     pub undo: Undo,
     /// Statement that this Bind or Describe names.
     pub uses: Option<Arc<Statement>>,
+    /// The mark of the name by which it does, see [`crate::names`].
+    pub mark: u32,
     /// CopyDone and CopyFail that were sent after this request and before the next.
     pub copy_ends: u32,
     /// What the request does to the session, confirmed by command tags.
@@ -120,6 +122,7 @@ impl Owed {
             learned: None,
             undo: Undo::Nothing,
             uses: None,
+            mark: 0,
             copy_ends: 0,
             effects: None,
             closes: false,

@@ -1,6 +1,7 @@
 //! What a server sends, and to whom it belongs.
 
 use crate::machine::{MAX_HELD, Machine, answer};
+use crate::names::mark;
 use crate::pending::{Fate, Kind, Undo};
 use crate::pin::Pin;
 use crate::prepared::SERVER_PREFIX;
@@ -161,13 +162,19 @@ impl Machine {
     }
 
     /// An error that speaks of a statement by the name we gave it on the server speaks to the client by the client's name.
-    fn in_the_clients_words(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> Delivery {
+    fn in_the_clients_words(
+        &mut self,
+        frame: Header,
+        body: &[u8],
+        mark: u32,
+        down: &mut impl Sink,
+    ) -> Delivery {
         let quoted = [b"\"", SERVER_PREFIX].concat();
         let spoken = memchr::memmem::find(body, &quoted).filter(|_| body.len() + HEADER_LEN == frame.total);
         let Some(from) = spoken.map(|at| at + 1) else { return Delivery::Pass };
         let end = memchr::memchr(b'"', &body[from..]).map_or(body.len(), |length| from + length);
         let ours = &body[from..end];
-        let Some(name) = self.names.of_servers(ours) else { return Delivery::Pass };
+        let Some(name) = self.names.of_servers(ours, mark) else { return Delivery::Pass };
         let words = [&body[..from], name, &body[end..]].concat();
         answer(down, |out| write::frame(out, tag::ERROR, |out| out.extend_from_slice(&words)));
         self.relayed = true;
@@ -201,6 +208,7 @@ impl Machine {
         if let Some(statement) = head.uses.take().filter(|_| is_outdated(body)) {
             self.texts.retire(&statement);
         }
+        let mark = head.undo.named().map_or(head.mark, mark);
         let (kind, fate, undo) = (head.kind, head.fate, std::mem::take(&mut head.undo));
         if kind == Kind::Probe {
             self.note_probe_error();
@@ -229,7 +237,7 @@ impl Machine {
         // The server ignores everything up to a Sync that is still to come, also a Query that would otherwise have ended the batch: until then it is not free.
         self.batch |= !synced;
         match self.in_our_words(instead, down) {
-            None => Ok(self.in_the_clients_words(frame, body, down)),
+            None => Ok(self.in_the_clients_words(frame, body, mark, down)),
             Some(told) => Ok(told),
         }
     }

@@ -141,6 +141,8 @@ pub struct Report {
     pub code: &'static str,
     /// Primary message.
     pub message: String,
+    /// What stands between the first two quotes of the message: a name in a client's bytes, which need be no text.
+    pub name: Box<[u8]>,
     /// Facts.
     pub detail: String,
     /// One action.
@@ -150,7 +152,14 @@ pub struct Report {
 impl Report {
     /// A report without detail and hint.
     pub fn new(severity: Severity, code: &'static str, message: impl Into<String>) -> Report {
-        Report { severity, code, message: message.into(), detail: String::new(), hint: String::new() }
+        let message = message.into();
+        Report { severity, code, message, name: Box::default(), detail: String::new(), hint: String::new() }
+    }
+
+    /// The same with a name between the first two quotes of the message.
+    pub fn name(mut self, name: &[u8]) -> Report {
+        self.name = name.into();
+        self
     }
 
     /// The same with facts.
@@ -173,18 +182,24 @@ impl Report {
         };
         let word = self.severity.word();
         frame(out, tag, |out| {
+            let message = match self.message.split_once("\"\"") {
+                Some((before, after)) => {
+                    [before.as_bytes(), b"\"", &self.name, b"\"", after.as_bytes()].concat()
+                }
+                None => self.message.as_bytes().to_vec(),
+            };
             let fields = [
-                (b'S', word),
-                (b'V', word),
-                (b'C', self.code),
-                (b'M', &self.message),
-                (b'D', &self.detail),
-                (b'H', &self.hint),
+                (b'S', word.as_bytes()),
+                (b'V', word.as_bytes()),
+                (b'C', self.code.as_bytes()),
+                (b'M', &message),
+                (b'D', self.detail.as_bytes()),
+                (b'H', self.hint.as_bytes()),
             ];
             for (kind, text) in fields.into_iter().filter(|(_, text)| !text.is_empty()) {
                 out.put_u8(kind);
                 // A NUL inside a text would end the field early and shift all that follow.
-                out.extend(text.bytes().filter(|&b| b != 0));
+                out.extend(text.iter().filter(|&&b| b != 0));
                 out.put_u8(0);
             }
             out.put_u8(0);
@@ -220,5 +235,12 @@ mod tests {
         // Clients show file, line and routine together; a routine alone makes psql print half a location.
         assert_eq!(fields.get(b'R'), None);
         assert_eq!(header(&out).unwrap().unwrap().total, out.len());
+    }
+
+    #[test]
+    fn a_name_stands_as_it_came() {
+        let mut out = BytesMut::new();
+        Report::new(Severity::Error, "42P05", "statement \"\" exists").name(b"\xff\"").write(&mut out);
+        assert_eq!(Fields::view(&out[5..]).get(b'M'), Some(&b"statement \"\xff\"\" exists"[..]));
     }
 }
