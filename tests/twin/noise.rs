@@ -29,12 +29,12 @@ pub(crate) struct Noise {
 }
 
 impl Noise {
-    pub(crate) fn start(port: u16, user: &'static str, sessions: usize) -> Self {
+    pub(crate) fn start(port: u16, user: &'static str, database: &'static str, sessions: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let threads = (0..sessions)
             .map(|number| {
                 let stop = stop.clone();
-                std::thread::spawn(move || make(port, user, number, &stop))
+                std::thread::spawn(move || make(port, [user, database], number, &stop))
             })
             .collect();
         Self { stop, threads }
@@ -47,15 +47,19 @@ impl Noise {
     }
 }
 
-fn make(port: u16, user: &str, number: usize, stop: &AtomicBool) -> usize {
+fn make(port: u16, [user, database]: [&str; 2], number: usize, stop: &AtomicBool) -> usize {
     let mut said = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let settings =
-            [("user", user), ("database", user), ("application_name", "noise"), ("options", "-c geqo=off")];
+    while said == 0 || !stop.load(Ordering::Relaxed) {
+        let settings = [
+            ("user", user),
+            ("database", database),
+            ("application_name", "noise"),
+            ("options", "-c geqo=off"),
+        ];
         let mut raw = Raw::connect(port, &settings, "").expect("pgherd listens");
         assert!(raw.is_in(), "noise was refused: {:?}", raw.login.last());
         for turn in 0..SAYINGS.len() * 3 {
-            if stop.load(Ordering::Relaxed) {
+            if said > 0 && stop.load(Ordering::Relaxed) {
                 break;
             }
             raw.query(SAYINGS[(turn + number * 5) % SAYINGS.len()]);

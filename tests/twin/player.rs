@@ -16,12 +16,13 @@ const FIRST_USER_OID: u32 = 16_384;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stage {
     pub(crate) port: u16,
+    pub(crate) database: &'static str,
     pub(crate) byte_by_byte: bool,
 }
 
 /// Plays to the end; one line for each thing that came.
 pub(crate) fn play(stage: Stage, user: &str, script: &Script) -> Vec<String> {
-    let mut settings = vec![("user", user), ("database", user)];
+    let mut settings = vec![("user", user), ("database", stage.database)];
     settings.extend(script.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let mut heard = Vec::new();
     let mut raw = Raw::connect(stage.port, &settings, "").expect("somebody listens");
@@ -44,6 +45,12 @@ pub(crate) fn play(stage: Stage, user: &str, script: &Script) -> Vec<String> {
         send(&mut raw, &mut out, stage, &mut heard);
         let alive = match wait {
             Step::UntilReady => read(&mut raw, &mut heard, |tag, _| tag == b'Z'),
+            Step::UntilEmpty => {
+                let mut before = 0;
+                read(&mut raw, &mut heard, |tag, _| {
+                    std::mem::replace(&mut before, tag) == b'I' && tag == b'Z'
+                })
+            }
             Step::Read(0) => true,
             Step::Read(count) => read(&mut raw, &mut heard, |_, read| read == *count),
             Step::UntilEnd => read(&mut raw, &mut heard, |_, _| false),
@@ -78,7 +85,7 @@ fn send(raw: &mut Raw, out: &mut Vec<u8>, stage: Stage, heard: &mut Vec<String>)
 }
 
 /// Reads until `enough` says so of the last message's type and the count; false at the end of the connection.
-fn read(raw: &mut Raw, heard: &mut Vec<String>, enough: impl Fn(u8, usize) -> bool) -> bool {
+fn read(raw: &mut Raw, heard: &mut Vec<String>, mut enough: impl FnMut(u8, usize) -> bool) -> bool {
     let mut count = 0;
     loop {
         let event = raw.receive();

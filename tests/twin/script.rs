@@ -20,6 +20,7 @@
 //! | `X` | Terminate |
 //! | `raw 51 00` | bytes in hexadecimal |
 //! | `<`, `< n`, `< eof` | read to ReadyForQuery, n messages, to the end |
+//! | `< empty` | read to the ReadyForQuery right behind the answer to an empty query |
 //! | `half` | the client closes its sending side |
 //!
 //! In texts `\n`, `\\`, `\xHH` and `{{text*count}}` are replaced. What is sent leaves in one write at the next place that waits.
@@ -31,6 +32,7 @@ pub(crate) enum Step {
     Send(Vec<u8>),
     UntilReady,
     Read(usize),
+    UntilEmpty,
     UntilEnd,
     HalfClose,
 }
@@ -42,6 +44,20 @@ pub(crate) struct Script {
     pub(crate) differs: Option<String>,
     pub(crate) may_differ: bool,
     pub(crate) steps: Vec<Step>,
+    /// As it is written.
+    pub(crate) text: String,
+}
+
+impl Script {
+    /// It may change what the next one finds.
+    pub(crate) fn writes(&self) -> bool {
+        const WORDS: [&str; 12] = [
+            "insert", "update", "delete", "create", "drop", "alter", "truncate", "copy", "nextval", "into",
+            "lo_", "comment",
+        ];
+        let text = self.text.to_lowercase();
+        WORDS.iter().any(|word| text.contains(word))
+    }
 }
 
 /// All scripts of a file.
@@ -53,6 +69,8 @@ pub(crate) fn parse(text: &str) -> Vec<Script> {
             continue;
         }
         let script = scripts.last_mut().expect("a title comes first");
+        script.text.push_str(line);
+        script.text.push('\n');
         if let Some(setting) = line.strip_prefix('@') {
             let (name, value) = setting.split_once('=').expect("name=value");
             script.settings.push((name.to_owned(), value.to_owned()));
@@ -101,6 +119,7 @@ fn step(line: &str) -> Vec<Step> {
         }
         "<" if rest.is_empty() => vec![Step::UntilReady],
         "<" if rest == "eof" => vec![Step::UntilEnd],
+        "<" if rest == "empty" => vec![Step::UntilEmpty],
         "<" => vec![Step::Read(count())],
         "half" => vec![Step::HalfClose],
         _ => panic!("no such step: {line}"),
