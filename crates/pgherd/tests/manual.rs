@@ -5,6 +5,7 @@ use clap::Parser;
 use pgherd::cli::Cli;
 use pgherd::config::environment::Environment;
 use pgherd::config::file::load_text;
+use pgherd::config::keys;
 use pgherd_admin::console::command::{Asking, Command, parse};
 use pgherd_admin::console::show::Show;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ fn pages() -> Vec<String> {
         "docs/console.md",
         "docs/pooling.md",
         "docs/authentication.md",
+        "docs/configuration.md",
+        "docs/routing.md",
         "tests/drivers/README.md",
     ];
     pages.iter().map(ToString::to_string).collect()
@@ -78,17 +81,41 @@ fn arguments(line: &str) -> Option<Vec<String>> {
 fn settings_on_a_page_are_understood() {
     let mut count = 0;
     for name in pages() {
-        for (_, text) in blocks(&read(&name)).into_iter().filter(|(language, _)| language == "toml") {
+        let speaks = |language: &String| matches!(&**language, "toml" | "conf");
+        for (language, text) in blocks(&read(&name)).into_iter().filter(|(language, _)| speaks(language)) {
             // A piece needs the rest of a file around it.
             let rest = "\n[[node]]\nhost = \"h\"\n[cluster]\nuser = \"u\"\npassword = \"p\"\n";
             let whole = if text.contains("[[node]]") { text } else { format!("{text}{rest}") };
-            let loaded = load_text(&name, &whole, &Environment::default());
-            let loaded = loaded.unwrap_or_else(|report| panic!("{name}:\n{whole}\n{}", report.render()));
-            assert!(!loaded.report.render().contains("warn"), "{name}:\n{}", loaded.report.render());
+            let said = match load_text(&name, &whole, &Environment::default()) {
+                Ok(loaded) => loaded.report.render(),
+                Err(report) => report.render(),
+            };
+            let fault = |line: &&str| line.contains("error[") || line.contains("warn");
+            // Where a piece is marked `conf`, the files it speaks of are the reader's.
+            let absent = |line: &&str| language == "conf" && line.contains("no such file");
+            let faults: Vec<&str> = said.lines().filter(|line| fault(line) && !absent(line)).collect();
+            assert!(faults.is_empty(), "{name}:\n{whole}\n{faults:#?}");
             count += 1;
         }
     }
     assert!(count >= 2, "only {count} pieces of settings were found");
+}
+
+#[test]
+fn every_setting_that_is_named_exists() {
+    let mut count = 0;
+    for page in pages().into_iter().filter(|name| name == "README.md" || name.starts_with("docs/")) {
+        for span in read(&page).split('`').skip(1).step_by(2) {
+            let name = span.split([' ', '=']).next().unwrap_or_default();
+            let Some((section, key)) = name.split_once('.') else { continue };
+            let plain = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'.');
+            if keys::section(section).is_some() && plain && key != "toml" {
+                assert!(!keys::find(name).is_empty(), "{page}: there is no setting `{name}`");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 40, "{count} names found");
 }
 
 #[test]
