@@ -56,6 +56,11 @@ fn play(data: &[u8], piece: usize) -> (Vec<u8>, Vec<u8>, End) {
                 Err(broken) => return (play.up.out, play.down.out, End::Broken(broken)),
             }
         }
+        match play.go_on() {
+            Ok(false) => {}
+            Ok(true) => return (play.up.out, play.down.out, End::Goodbye),
+            Err(broken) => return (play.up.out, play.down.out, End::Broken(broken)),
+        }
         play.check_frames();
         if play.machine.is_free() {
             play.machine.detach();
@@ -99,6 +104,11 @@ impl Play {
         }
     }
 
+    /// What waits for the answers that came goes on, once all of them are heard: else the order would depend on the cuts.
+    fn go_on(&mut self) -> Result<bool, Broken> {
+        if self.machine.has_its_turn() { self.client() } else { Ok(false) }
+    }
+
     fn client(&mut self) -> Result<bool, Broken> {
         loop {
             let shown = std::mem::take(&mut self.from_client);
@@ -106,6 +116,8 @@ impl Play {
             let halt = self.machine.client(&shown, &mut self.up, &mut self.down);
             self.from_client = self.up.undecided();
             match halt? {
+                // It goes on when what is on its way was answered.
+                Halt::More(_) if self.machine.is_waiting_its_turn() => return Ok(false),
                 Halt::More(want) => {
                     assert!(want > self.from_client.len(), "asks for what it has");
                     assert!(want <= MOST_HELD, "holds {want} bytes");
