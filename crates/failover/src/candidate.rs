@@ -22,6 +22,8 @@ pub enum Unfit {
     OtherTimeline,
     /// Tag `nofailover`, or priority 0.
     NoFailover,
+    /// Our role must not promote it.
+    Forbidden,
     /// It is fenced.
     Fenced,
     /// It lacks more than `maximum_lag_on_failover`: this many bytes.
@@ -104,8 +106,13 @@ fn unfit(state: &State, member: &Member) -> Option<Unfit> {
     if tags.nofailover || tags.failover_priority == 0 {
         return Some(Unfit::NoFailover);
     }
+    if state.policy.acts && !member.facts.as_ref().is_some_and(|facts| facts.promotes) {
+        return Some(Unfit::Forbidden);
+    }
     let behind = state.trail.newest().map_or(0, |newest| newest.bytes_since(position(member)));
-    state.policy.maximum_lag_on_failover.filter(|limit| behind > *limit).map(|_| Unfit::Behind(behind))
+    let minds = state.policy.strategy != Strategy::Automatic;
+    let limit = state.policy.maximum_lag_on_failover.filter(|limit| minds && behind > *limit);
+    limit.map(|_| Unfit::Behind(behind))
 }
 
 fn guard(state: &State, plan: &Plan) -> Option<Guard> {
@@ -115,7 +122,7 @@ fn guard(state: &State, plan: &Plan) -> Option<Guard> {
     let healthy = plan.order.len() as u32
         + plan.unfit.iter().filter(|(_, why)| matches!(why, Unfit::NoFailover | Unfit::Behind(_))).count()
             as u32;
-    if healthy < state.policy.min_replicas_for_failover {
+    if healthy < state.policy.min_replicas_for_failover && state.policy.strategy != Strategy::Automatic {
         return Some(Guard::TooFewReplicas(healthy));
     }
     if let Some(id) = still_streaming(state) {
@@ -162,6 +169,7 @@ impl Plan {
         let would =
             format!("would promote {} (received {at}, {missing} bytes may be missing)", name(candidate));
         match self.guard {
+            None if state.policy.acts => would,
             None => format!("{would}; this pgherd only advises"),
             Some(Guard::NoCandidate) => would,
             Some(Guard::TooFewReplicas(count)) => format!(
@@ -186,6 +194,7 @@ impl fmt::Display for Unfit {
             Unfit::ForeignSystem => f.write_str("belongs to another database system"),
             Unfit::OtherTimeline => f.write_str("is on another timeline"),
             Unfit::NoFailover => f.write_str("has tag nofailover"),
+            Unfit::Forbidden => f.write_str("lets our role not execute pg_promote"),
             Unfit::Fenced => f.write_str("is fenced"),
             Unfit::Behind(bytes) => write!(f, "lacks {bytes} bytes"),
         }

@@ -1,11 +1,13 @@
 //! Who is the routed primary. Roles are discovered; in doubt nobody is routed, with the reason written down.
 
 use crate::candidate;
+use crate::conduct::{self, conduct};
 use crate::eligibility;
 use crate::event::Action;
 use crate::journal::Kind;
-use crate::member::Fence;
+use crate::member::{Fence, Member};
 use crate::phase::{Phase, Trigger};
+use crate::plan;
 use crate::state::State;
 use pgherd_topology::lsn::Timeline;
 use pgherd_topology::node::{NodeId, Role};
@@ -22,7 +24,9 @@ pub(crate) fn govern(state: &mut State) {
     witness(state);
     unfence(state);
     hold(state);
-    if state.primary.is_none() && state.system != 0 {
+    set_out(state);
+    conduct(state);
+    if state.primary.is_none() && state.system != 0 && state.operation.is_none() {
         seek(state);
     }
     fence_rivals(state);
@@ -77,6 +81,39 @@ fn unfence(state: &mut State) {
     }
 }
 
+/// The primary is lost, and no guard stands in the way: a plan of our own.
+fn set_out(state: &mut State) {
+    let free = state.policy.acts && state.operation.is_none() && !state.paused;
+    let Some(lost) = state.lost.filter(|_| free && state.primary.is_none()) else { return };
+    if state.now < state.not_before {
+        return state.wake(state.not_before);
+    }
+    if candidate::plan(state).guard.is_some() || heir(state) {
+        return;
+    }
+    let text = state.member(lost).map_or_else(
+        || "the primary was removed".to_owned(),
+        |member| format!("{} does not answer: {}", member.spec.name, member.suspicion.text()),
+    );
+    conduct::begin(state, plan::Kind::Failover, None, false, text);
+}
+
+/// Somebody is there who may be routed without our doing anything.
+fn heir(state: &State) -> bool {
+    state
+        .members
+        .iter()
+        .any(|member| member.answers() && member.claims(state.system) && member.timeline() >= state.timeline)
+}
+
+/// Nobody else takes writes on a timeline as new as this node's.
+pub(crate) fn sole(state: &State, id: NodeId) -> bool {
+    let timeline = state.member(id).map_or(Timeline::default(), |member| member.timeline());
+    let rival =
+        |member: &Member| member.id != id && member.claims(state.system) && member.timeline() >= timeline;
+    !state.members.iter().any(rival)
+}
+
 /// Is the routed primary still the one?
 fn hold(state: &mut State) {
     let Some(id) = state.primary else { return };
@@ -129,7 +166,7 @@ fn successor(state: &State, primary: NodeId, timeline: Timeline) -> Option<(Stri
         .map(|member| (member.spec.name.to_string(), member.timeline()))
 }
 
-fn lose(state: &mut State, id: NodeId, reason: &str) {
+pub(crate) fn lose(state: &mut State, id: NodeId, reason: &str) {
     state.primary = None;
     state.primary_since = state.now;
     state.lost = Some(id);
@@ -197,7 +234,7 @@ fn nobody(state: &State) -> String {
     }
 }
 
-fn route(state: &mut State, id: NodeId) {
+pub(crate) fn route(state: &mut State, id: NodeId) {
     let Some(index) = state.index(id) else { return };
     let Some(facts) = &state.members[index].facts else { return };
     // The question left before the answer came; a proof of freshness must not be younger than that.

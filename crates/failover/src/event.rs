@@ -1,5 +1,6 @@
 //! What goes into a step and what comes out of it.
 
+use crate::deed::{Deed, Ended};
 use crate::journal::Entry;
 use crate::observation::Observation;
 use crate::policy::{Limits, Policy, Spec};
@@ -25,6 +26,31 @@ pub enum Event {
     Changed(NodeId, Change),
     /// The settings were reloaded.
     Reloaded(Policy),
+    /// A deed came to its end.
+    Ended(Ended),
+    /// An operator asks for something that concerns the whole cluster.
+    Asked(Request),
+}
+
+/// What an operator may ask for. What cannot be done is refused in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Another primary, while there is one.
+    Switchover {
+        /// Which; `None`: the best.
+        to: Option<NodeId>,
+    },
+    /// A primary, while there is none; guards against one that may live are passed over.
+    Failover {
+        /// Which; `None`: the best.
+        to: Option<NodeId>,
+        /// What nobody has any more may be lost, however much that is.
+        allow_loss: bool,
+    },
+    /// Nothing is begun without an operator, or that again.
+    Pause(bool),
+    /// The plan under way is given up, if nobody was promoted yet.
+    Cancel,
 }
 
 /// Evidence of the data plane. It hastens a probe and decides nothing.
@@ -77,6 +103,18 @@ pub enum Action {
         node: NodeId,
         /// When, since the controller's start.
         at: Duration,
+    },
+    /// Do something to a server. Only when what [`crate::state::State::memory`] says now is on disk; an answer, even that it failed, is expected as
+    /// [`Event::Ended`].
+    Do {
+        /// Number of the plan it is for; 0: for none.
+        plan: u64,
+        /// The server.
+        node: NodeId,
+        /// What.
+        deed: Deed,
+        /// How long it may take.
+        limit: Duration,
     },
 }
 

@@ -45,6 +45,8 @@ pub enum Kind {
     Advice,
     /// The phase changed.
     Phase,
+    /// A change of primary: its beginning, its steps, its end.
+    Plan,
 }
 
 impl Kind {
@@ -69,6 +71,7 @@ impl Kind {
             Kind::Refused => "refused",
             Kind::Advice => "advice",
             Kind::Phase => "phase",
+            Kind::Plan => "plan",
         }
     }
 }

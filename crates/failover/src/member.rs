@@ -5,6 +5,7 @@ use crate::policy::Spec;
 use crate::suspicion::Suspicion;
 use pgherd_topology::lsn::Timeline;
 use pgherd_topology::node::{Ineligible, NodeId, Role};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Who fenced a node, which decides what ends it.
@@ -41,6 +42,10 @@ pub struct Member {
     /// The newest timeline of this cluster on which it was seen as a standby: the proof that a later timeline of its
     /// own descends from ours.
     pub stood_by: Option<Timeline>,
+    /// The last `primary_conninfo` that said anything. May hold a password.
+    pub conninfo: Arc<str>,
+    /// Since when it has been a standby that receives nothing, or from somebody on an older timeline than the cluster's.
+    pub stray_since: Option<Duration>,
     /// Replay delay at the last answered probe.
     pub lag_time: Option<Duration>,
     /// Bytes not replayed yet at the last answered probe.
@@ -74,6 +79,8 @@ impl Member {
             draining: false,
             fenced: None,
             stood_by: None,
+            conninfo: "".into(),
+            stray_since: None,
             lag_time: None,
             lag_bytes: None,
             receive_lag: None,

@@ -39,6 +39,12 @@ pub struct Facts {
     pub read_only: bool,
     /// The WAL receiver, when there is one.
     pub receiver: Option<Receiver>,
+    /// Our role may promote it (it may execute `pg_promote`).
+    pub promotes: bool,
+    /// `primary_conninfo`; empty when it is empty or hidden. May hold a password.
+    pub conninfo: Arc<str>,
+    /// `synchronous_standby_names`.
+    pub synchronous: Arc<str>,
     /// `server_version_num`.
     pub version: u32,
     /// From sending the query to having its answer.

@@ -109,7 +109,7 @@ pub const TABLE: [[Option<Phase>; 8]; 8] = [
     [STAY,    STAY,    STAY,  STEADY, PROMOTE, HALT,   HALT,   STAY],   // Electing
     [STAY,    STAY,    STAY,  FOLLOW, FOLLOW,  HALT,   STAY,   STAY],   // Promoting
     [STAY,    STAY,    FENCE, STAY,   STEADY,  STEADY, STAY,   STAY],   // Following
-    [STAY,    STAY,    FENCE, STEADY, FOLLOW,  STEADY, STEADY, STAY],   // Switching
+    [STAY,    STAY,    FENCE, STEADY, FOLLOW,  HALT,   HALT,   STAY],   // Switching
     [STAY,    STAY,    STAY,  STEADY, STAY,    STAY,   STAY,   FENCE],  // Halted
 ];
 

@@ -16,6 +16,18 @@ pub enum Strategy {
     Manual,
 }
 
+/// What must be known of an old primary before another one is promoted (`failover.fencing`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fencing {
+    /// Nothing, beside that clients cannot reach it through pgherd.
+    None,
+    /// It is told to take no more writes; that it does not answer is no obstacle.
+    #[default]
+    BestEffort,
+    /// It has confirmed that it takes no more writes.
+    Required,
+}
+
 /// Cluster-wide settings of the control plane; names as in the settings file.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -44,6 +56,16 @@ pub struct Policy {
     pub auto_discover: bool,
     /// Port a discovered standby is assumed to listen on.
     pub discovery_port: u16,
+    /// Primaries are changed, by ourselves or when an operator asks; else only advice is given.
+    pub acts: bool,
+    /// What must be known of an old primary.
+    pub fencing: Fencing,
+    /// How long open transactions may take to end before a planned change of primary.
+    pub drain_timeout: Duration,
+    /// How long one attempt to promote may take.
+    pub promote_timeout: Duration,
+    /// No failover is begun by ourselves for so long after one.
+    pub failover_block: Duration,
     /// Who may start a failover.
     pub strategy: Strategy,
     /// Healthy replicas a failover needs, the candidate included.
@@ -71,6 +93,11 @@ impl Default for Policy {
             auto_remediate: true,
             auto_discover: false,
             discovery_port: 5432,
+            acts: false,
+            fencing: Fencing::BestEffort,
+            drain_timeout: Duration::from_secs(10),
+            promote_timeout: Duration::from_secs(60),
+            failover_block: Duration::from_secs(300),
             strategy: Strategy::Supervised,
             min_replicas_for_failover: 1,
             maximum_lag_on_failover: Some(1 << 20),

@@ -23,8 +23,7 @@ pub(crate) fn publish(state: &mut State) {
                 return;
             }
             if state.now < due && old.phase == fresh.phase {
-                state.output.wake_at = Some(due);
-                return;
+                return state.wake(due);
             }
         }
         _ => return rise(state),

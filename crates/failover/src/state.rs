@@ -1,26 +1,40 @@
 //! What the control plane remembers between two steps.
 
+use crate::conduct::{self, Operation};
+use crate::errand::Errand;
 use crate::event::{Action, Output};
 use crate::journal::{Entry, Kind};
 use crate::lag::Trail;
 use crate::member::Member;
 use crate::phase::{Phase, Trigger};
+use crate::plan::{Debt, Plan};
 use crate::policy::Policy;
+use crate::sync::Quorum;
 use pgherd_topology::lsn::Timeline;
 use pgherd_topology::node::NodeId;
 use pgherd_topology::snapshot::Snapshot;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Nodes a cluster may have.
 pub const MAX_MEMBERS: usize = 256;
 
 /// What must survive a restart of pgherd so that an old primary is not taken for the current one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Database system identifier.
     pub system: u64,
     /// Highest timeline that was routed.
     pub timeline: Timeline,
+    /// Whose confirmation commits of the last routed primary wait for: without it nobody could tell whether something confirmed is lost.
+    pub quorum: Option<Quorum>,
+    /// Number of the last plan.
+    pub plans: u64,
+    /// The plan under way.
+    pub plan: Option<Plan>,
+    /// What is to be undone, by the name of the server.
+    pub debts: BTreeMap<Arc<str>, Debt>,
 }
 
 /// The whole state. Changed by [`crate::step::step`] only; everybody else reads.
@@ -44,6 +58,22 @@ pub struct State {
     /// The standing reason why nothing is routed, so that it is written down once.
     pub(crate) refusal: Option<String>,
     pub(crate) advice: Option<String>,
+    /// Whose confirmation the last routed primary's commits waited for.
+    pub(crate) quorum: Option<Quorum>,
+    /// The plan under way.
+    pub(crate) operation: Option<Operation>,
+    /// Standbys that are pointed at the primary outside of a plan.
+    pub(crate) chores: Vec<Errand>,
+    /// Number of the last plan.
+    pub(crate) plans: u64,
+    /// What is to be undone, by the name of the server.
+    pub(crate) debts: BTreeMap<Arc<str>, Debt>,
+    /// Plans that were given up since the last that was not.
+    pub(crate) failed_plans: u32,
+    /// No plan of our own before this.
+    pub(crate) not_before: Duration,
+    /// An operator wants nothing to be begun.
+    pub(crate) paused: bool,
     pub(crate) epoch: u64,
     pub(crate) published: Option<Snapshot>,
     pub(crate) published_at: Duration,
@@ -55,6 +85,10 @@ impl State {
     /// A state that knows no node yet. `memory` is what an earlier process left behind.
     pub fn new(policy: Policy, memory: Option<Memory>) -> State {
         let known = memory.filter(|memory| memory.system != 0);
+        let (plans, plan) = known.as_ref().map_or((0, None), |memory| (memory.plans, memory.plan.clone()));
+        let quorum = known.as_ref().and_then(|memory| memory.quorum.clone());
+        let debts = known.as_ref().map(|memory| memory.debts.clone()).unwrap_or_default();
+        let known = known.as_ref();
         State {
             policy,
             members: Vec::new(),
@@ -66,11 +100,19 @@ impl State {
             primary: None,
             primary_since: Duration::ZERO,
             lost: None,
-            phase: Phase::Suspecting,
+            phase: plan.as_ref().map_or(Phase::Suspecting, conduct::phase_of),
             phase_since: Duration::ZERO,
             trail: Trail::default(),
             refusal: None,
             advice: None,
+            quorum,
+            operation: plan.map(conduct::resume),
+            chores: Vec::new(),
+            plans,
+            debts,
+            failed_plans: 0,
+            not_before: Duration::ZERO,
+            paused: false,
             epoch: 0,
             published: None,
             published_at: Duration::ZERO,
@@ -126,7 +168,24 @@ impl State {
 
     /// What must be on disk before the next snapshot is published; `None` while nothing is settled.
     pub fn memory(&self) -> Option<Memory> {
-        self.settled.then_some(Memory { system: self.system, timeline: self.timeline })
+        self.settled.then(|| Memory {
+            system: self.system,
+            timeline: self.timeline,
+            quorum: self.quorum.clone(),
+            plans: self.plans,
+            plan: self.plan().cloned(),
+            debts: self.debts.clone(),
+        })
+    }
+
+    /// The plan under way.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.operation.as_ref().map(|operation| &operation.plan)
+    }
+
+    /// An operator wants nothing to be begun.
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// Database system identifier of the cluster; 0 while unknown.
@@ -137,6 +196,30 @@ impl State {
     /// The cluster's timeline.
     pub fn timeline(&self) -> Timeline {
         self.timeline
+    }
+
+    pub(crate) fn named_mut(&mut self, name: &str) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| &*member.spec.name == name)
+    }
+
+    /// What is to be undone at this server.
+    pub(crate) fn debt(&self, id: NodeId) -> Option<&Debt> {
+        self.debts.get(&self.member(id)?.spec.name)
+    }
+
+    /// Changes what is to be undone at this server.
+    pub(crate) fn owe(&mut self, id: NodeId, change: impl FnOnce(&mut Debt)) {
+        let Some(name) = self.member(id).map(|member| member.spec.name.clone()) else { return };
+        let debt = self.debts.entry(name.clone()).or_default();
+        change(debt);
+        if *debt == Debt::default() {
+            self.debts.remove(&name);
+        }
+    }
+
+    /// Something changes by time alone at this moment.
+    pub(crate) fn wake(&mut self, at: Duration) {
+        self.output.wake_at = Some(self.output.wake_at.map_or(at, |before| before.min(at)));
     }
 
     pub(crate) fn index(&self, id: NodeId) -> Option<usize> {

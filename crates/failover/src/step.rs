@@ -1,6 +1,8 @@
 //! One step of the control plane.
 
+use crate::asked;
 use crate::claim;
+use crate::conduct;
 use crate::eligibility;
 use crate::event::{Action, Change, Event, Hint, Output};
 use crate::journal::Kind;
@@ -9,6 +11,8 @@ use crate::observation::{Facts, Failure, Observation, Peer};
 use crate::policy::Spec;
 use crate::publish;
 use crate::state::{MAX_MEMBERS, State};
+use crate::sync::Quorum;
+use crate::tend;
 use pgherd_topology::node::{Address, Ineligible, NodeId, Role};
 use std::time::Duration;
 
@@ -33,8 +37,12 @@ pub fn step(state: &mut State, now: Duration, event: Event) -> Output {
         Event::Removed(node) => removed(state, node),
         Event::Changed(node, change) => changed(state, node, change),
         Event::Reloaded(policy) => state.policy = policy,
+        Event::Ended(ended) if ended.plan == 0 => tend::ended(state, &ended),
+        Event::Ended(ended) => conduct::ended(state, &ended),
+        Event::Asked(request) => asked::asked(state, request),
     }
     claim::govern(state);
+    tend::tend(state);
     eligibility::judge_all(state);
     publish::publish(state);
     if let Some((node, sent)) = looked_at {
@@ -108,6 +116,12 @@ fn answered(state: &mut State, index: usize, sent: Duration, taken: Duration, mu
     }
     let (flushed, peers) = (facts.received, facts.peers.clone());
     let leads = state.primary == Some(id) && !facts.in_recovery;
+    if facts.in_recovery && !facts.conninfo.is_empty() {
+        member.conninfo = facts.conninfo.clone();
+    }
+    if leads {
+        state.quorum = Quorum::read(&facts.synchronous);
+    }
     member.facts = Some(facts);
     member.answered_at = Some(taken);
     for (kind, text) in lines {

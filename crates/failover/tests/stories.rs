@@ -78,7 +78,10 @@ fn a_standby_on_a_newer_timeline_is_enough_to_distrust_an_old_primary() {
 #[test]
 fn what_was_routed_before_a_restart_of_pgherd_is_remembered() {
     let mut story = Story::new(Policy::default(), 0);
-    story.state = State::new(Policy::default(), Some(Memory { system: SYSTEM, timeline: Timeline(2) }));
+    story.state = State::new(
+        Policy::default(),
+        Some(Memory { system: SYSTEM, timeline: Timeline(2), ..Memory::default() }),
+    );
     story.happens(Event::Added(Spec::new("pg0", Address::Tcp("db".into(), 5432))));
     story.sees(0, primary(1, 5000));
     assert_eq!(story.routed(), None);
