@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::connector::{Connector, Target};
 use crate::error::ControlError;
 use crate::handle::{Command, Handle, Request};
+use crate::hands::{Hands, Job};
 use crate::ledger::Ledger;
 use crate::memory;
 use crate::probe::Probe;
@@ -12,7 +13,8 @@ use crate::settings::{Login, NodeSettings, Settings};
 use crate::view::View;
 use crate::watcher::{Order, Watcher};
 use arc_swap::ArcSwap;
-use pgherd_failover::event::{Action, Event, Hint, Output};
+use pgherd_failover::deed::{Deed, Ended};
+use pgherd_failover::event::{self, Action, Event, Hint, Output};
 use pgherd_failover::journal::Kind;
 use pgherd_failover::observation::Observation;
 use pgherd_failover::state::{Memory, State};
@@ -53,6 +55,9 @@ pub struct Driver {
     sights: mpsc::Receiver<Observation>,
     hints: mpsc::Receiver<(NodeId, Hint)>,
     commands: mpsc::Receiver<Command>,
+    hands: Hands,
+    ends: mpsc::Receiver<Ended>,
+    unasked: Vec<Ended>,
     view: Arc<ArcSwap<View>>,
     wake_at: Option<Duration>,
     first: Vec<Event>,
@@ -78,10 +83,12 @@ pub fn new(
     let clock = Clock::start();
     let ledger = Ledger::open(clock, settings.state_dir.as_deref())?;
     let remembered = settings.state_dir.as_deref().map(memory::load).transpose()?.flatten();
-    let state = State::new(settings.policy, remembered);
+    let state = State::new(settings.policy, remembered.clone());
     let (seen, sights) = mpsc::channel(WAITING);
     let (hint_sender, hints) = mpsc::channel(WAITING);
     let (command_sender, commands) = mpsc::channel(WAITING);
+    let (end_sender, ends) = mpsc::channel(WAITING);
+    let hands = Hands::new(connector.clone(), end_sender);
     let view = Arc::new(ArcSwap::from_pointee(View::take(&state, clock, ledger.tail())));
     let handle =
         Handle { commands: command_sender, hints: hint_sender, view: view.clone(), cell: cell.clone() };
@@ -103,6 +110,9 @@ pub fn new(
         sights,
         hints,
         commands,
+        hands,
+        ends,
+        unasked: Vec::new(),
         view,
         wake_at: None,
         first: settings.nodes.into_iter().map(|node| Event::Added(node.spec)).collect(),
@@ -128,6 +138,7 @@ impl Driver {
                     true => Next::Event(Event::Hinted(node, hint)),
                     false => continue,
                 },
+                Some(ended) = self.ends.recv() => Next::Event(Event::Ended(ended)),
                 Some(command) = self.commands.recv() => Next::Command(command),
                 () = wait_for(wake) => Next::Event(Event::Woke),
             };
@@ -182,10 +193,27 @@ impl Driver {
                 }
                 Ok(())
             }
+            Request::Switchover(to) => {
+                let to = to.map(|name| self.id(&name)).transpose()?;
+                self.ask_for(event::Request::Switchover { to }).await
+            }
+            Request::Failover(to, allow_loss) => {
+                let to = to.map(|name| self.id(&name)).transpose()?;
+                self.ask_for(event::Request::Failover { to, allow_loss }).await
+            }
+            Request::Pause(paused) => self.ask_for(event::Request::Pause(paused)).await,
+            Request::Cancel => self.ask_for(event::Request::Cancel).await,
             Request::Reload(policy) => {
                 self.handle(Event::Reloaded(policy)).await;
                 Ok(())
             }
+        }
+    }
+
+    async fn ask_for(&mut self, request: event::Request) -> Result<(), ControlError> {
+        match self.handle(Event::Asked(request)).await {
+            Some(refusal) => Err(ControlError::Refused(refusal)),
+            None => Ok(()),
         }
     }
 
@@ -210,6 +238,15 @@ impl Driver {
 
     /// One step and everything that follows from it. Returns the first refusal it wrote down.
     async fn handle(&mut self, event: Event) -> Option<String> {
+        let refusal = self.turn(event).await;
+        // What could not even be asked for is known at once.
+        while let Some(ended) = self.unasked.pop() {
+            self.turn(Event::Ended(ended)).await;
+        }
+        refusal
+    }
+
+    async fn turn(&mut self, event: Event) -> Option<String> {
         let output = step(&mut self.state, self.clock.now(), event);
         let Output { snapshot, journal, actions, wake_at } = output;
         self.remember().await;
@@ -235,9 +272,10 @@ impl Driver {
     /// not stop the cluster: it is reported, and tried again with the next step.
     async fn remember(&mut self) {
         let (Some(directory), memory) = (&self.state_dir, self.state.memory()) else { return };
-        let Some(memory) = memory.filter(|memory| self.remembered != Some(*memory)) else { return };
+        let Some(memory) = memory.filter(|memory| self.remembered.as_ref() != Some(memory)) else { return };
         let directory = directory.clone();
-        let saved = tokio::task::spawn_blocking(move || memory::save(&directory, memory)).await;
+        let copy = memory.clone();
+        let saved = tokio::task::spawn_blocking(move || memory::save(&directory, &copy)).await;
         match saved {
             Ok(Ok(())) => self.remembered = Some(memory),
             Ok(Err(error)) => tracing::error!(%error, "the cluster's timeline could not be written down"),
@@ -251,6 +289,12 @@ impl Driver {
             Action::Forget(node) => {
                 self.watchers.remove(&node);
                 self.hinted.remove(&node);
+                self.hands.forget(node);
+            }
+            Action::Do { plan, node, deed, limit } => {
+                if let Err(ended) = self.ask(plan, node, deed, limit) {
+                    self.unasked.push(ended);
+                }
             }
             Action::Probe { node, at } => {
                 let limit = self.state.policy().health_check_timeout;
@@ -273,6 +317,26 @@ impl Driver {
         let first = Order { at: self.clock.now(), limit };
         let watcher = Watcher::start(probe, first, self.clock, self.seen.clone());
         self.watchers.insert(node, (watcher, sampler));
+    }
+
+    /// Nothing is done to a server before why is on disk.
+    fn ask(&mut self, plan: u64, node: NodeId, deed: Deed, limit: Duration) -> Result<(), Ended> {
+        let cannot = |text: &str| Ended { plan, node, word: deed.word(), outcome: Err(text.into()) };
+        if self.state_dir.is_none() || self.remembered != self.state.memory() {
+            return Err(cannot("the plan could not be written down"));
+        }
+        let other = match &deed {
+            Deed::Forward { from: other, .. } | Deed::Follow { to: other, .. } => self.target(*other, limit),
+            _ => None,
+        };
+        let target = self.target(node, limit).ok_or_else(|| cannot("it is no node any more"))?;
+        self.hands.ask(node, Job { plan, deed, limit, target, other })
+    }
+
+    fn target(&self, node: NodeId, limit: Duration) -> Option<Target> {
+        let spec = &self.state.member(node)?.spec;
+        let login = self.logins.get(&spec.name).unwrap_or(&self.login).clone();
+        Some(Target { address: spec.address.clone(), login, statement_timeout: limit })
     }
 
     /// A node whose address may have changed is looked at where it is now.

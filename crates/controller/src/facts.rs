@@ -35,7 +35,11 @@ SELECT standby,
      FROM pg_stat_replication r LIMIT 256) p),
   (SELECT json_agg(s)::text FROM (
      SELECT slot_name, slot_type, active, restart_lsn, wal_status, to_jsonb(t) -> 'failover' AS failover
-     FROM pg_replication_slots t LIMIT 256) s)
+     FROM pg_replication_slots t LIMIT 256) s),
+  CASE WHEN standby AND pg_has_role('pg_read_all_settings', 'USAGE')
+    THEN current_setting('primary_conninfo', true) END,
+  current_setting('synchronous_standby_names'),
+  has_function_privilege('pg_promote(boolean, integer)', 'EXECUTE')
 FROM here";
 
 /// The answer did not have the shape the question asks for.
@@ -76,6 +80,9 @@ pub(crate) fn read(row: &Row, round_trip: Duration) -> Result<Facts, Misshapen> 
         server_address: get::<Option<String>>(row, 10, "server address")?.map(Arc::from),
         peers: rows(&json(get(row, 12, "pg_stat_replication")?)?).map(peer).collect(),
         slots: rows(&json(get(row, 13, "pg_replication_slots")?)?).map(slot).collect(),
+        conninfo: get::<Option<String>>(row, 14, "primary_conninfo")?.unwrap_or_default().into(),
+        synchronous: get::<String>(row, 15, "synchronous_standby_names")?.into(),
+        promotes: get(row, 16, "the right to promote")?,
     })
 }
 

@@ -30,6 +30,10 @@ pub(crate) enum Request {
     Change(String, Change),
     Login(String, Login),
     Reload(Policy),
+    Switchover(Option<String>),
+    Failover(Option<String>, bool),
+    Pause(bool),
+    Cancel,
 }
 
 /// A cloneable handle; works from any thread.
@@ -142,6 +146,39 @@ impl Handle {
     /// Only when the controller is gone or busy.
     pub async fn reload(&self, policy: Policy) -> Result<(), ControlError> {
         self.ask(Request::Reload(policy)).await
+    }
+
+    /// Begins a planned change of primary, to this node or to the best. It is under way when this returns; [`View::change`] tells how far.
+    ///
+    /// # Errors
+    /// [`ControlError::Refused`] with the reason, [`ControlError::UnknownNode`].
+    pub async fn switchover(&self, to: Option<&str>) -> Result<(), ControlError> {
+        self.ask(Request::Switchover(to.map(str::to_owned))).await
+    }
+
+    /// Begins a failover while there is no primary, to this node or to the best. `allow_loss`: also when what nobody has any more is more than the limit, or was
+    /// confirmed by standbys that are not there.
+    ///
+    /// # Errors
+    /// [`ControlError::Refused`] with the reason, [`ControlError::UnknownNode`].
+    pub async fn failover(&self, to: Option<&str>, allow_loss: bool) -> Result<(), ControlError> {
+        self.ask(Request::Failover(to.map(str::to_owned), allow_loss)).await
+    }
+
+    /// Nothing is begun without an operator, or that again.
+    ///
+    /// # Errors
+    /// Only when the controller is gone or busy.
+    pub async fn pause(&self, paused: bool) -> Result<(), ControlError> {
+        self.ask(Request::Pause(paused)).await
+    }
+
+    /// Gives the plan under way up, while nobody was promoted.
+    ///
+    /// # Errors
+    /// [`ControlError::Refused`] when there is none, or it is too late.
+    pub async fn cancel(&self) -> Result<(), ControlError> {
+        self.ask(Request::Cancel).await
     }
 
     async fn ask(&self, request: Request) -> Result<(), ControlError> {

@@ -88,7 +88,7 @@ impl Ledger {
 fn log(entry: &Entry) {
     let (kind, phase, node, text) = (entry.kind.word(), entry.phase.word(), &*entry.name, &*entry.text);
     match entry.kind {
-        Kind::Lost | Kind::Fenced | Kind::Down | Kind::Refused => {
+        Kind::Lost | Kind::Fenced | Kind::Down | Kind::Refused | Kind::Plan => {
             tracing::warn!(kind, phase, node, "{text}");
         }
         Kind::Added

@@ -5,13 +5,18 @@
 //! is on disk before the snapshot that depends on it is published; every wait has a deadline; nothing here decides.
 pub mod clock;
 pub mod connector;
+pub mod conninfo;
+pub mod deeds;
 pub mod driver;
 pub mod error;
 pub mod facts;
 pub mod failure;
+pub mod grip;
 pub mod handle;
+pub mod hands;
 pub mod ledger;
 pub mod memory;
+pub mod memory_json;
 pub mod probe;
 pub mod sampler;
 pub mod secure;

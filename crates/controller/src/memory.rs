@@ -1,10 +1,10 @@
 //! The one small file that keeps an old primary from being taken for the current one after a restart of pgherd.
 
+use crate::memory_json;
 use pgherd_failover::state::Memory;
-use pgherd_topology::lsn::Timeline;
-use serde_json::{Value, json};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Name of the file under `state_dir`.
@@ -21,26 +21,20 @@ pub fn load(directory: &Path) -> io::Result<Option<Memory>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let parse = || {
-        let value: Value = serde_json::from_str(&text).ok()?;
-        // The identifier has 64 bits; as a string it survives readers that know only floating point.
-        let system = value.get("system")?.as_str()?.parse().ok()?;
-        let timeline = u32::try_from(value.get("timeline")?.as_u64()?).ok()?;
-        Some(Memory { system, timeline: Timeline(timeline) })
-    };
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", path.display()));
-    parse().map(Some).ok_or_else(damaged)
+    memory_json::read(&text).map(Some).ok_or_else(damaged)
 }
 
 /// Writes it so that it is whole on disk, or the old one is, whatever happens.
 ///
 /// # Errors
 /// Whatever the file system says.
-pub fn save(directory: &Path, memory: Memory) -> io::Result<()> {
+pub fn save(directory: &Path, memory: &Memory) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let (path, draft): (PathBuf, PathBuf) = (directory.join(NAME), directory.join(format!("{NAME}.new")));
-    let text = json!({ "system": memory.system.to_string(), "timeline": memory.timeline.0 }).to_string();
-    let mut file = File::create(&draft)?;
+    let text = memory_json::write(memory).to_string();
+    // It may hold a password of standbys.
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
@@ -51,13 +45,14 @@ pub fn save(directory: &Path, memory: Memory) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pgherd_topology::lsn::Timeline;
 
     #[test]
     fn remembers_and_refuses_damage() {
         let directory = std::env::temp_dir().join(format!("pgherd-memory-{}", std::process::id()));
         assert_eq!(load(&directory).unwrap(), None);
-        let memory = Memory { system: u64::MAX, timeline: Timeline(7) };
-        save(&directory, memory).unwrap();
+        let memory = Memory { system: u64::MAX, timeline: Timeline(7), ..Memory::default() };
+        save(&directory, &memory).unwrap();
         assert_eq!(load(&directory).unwrap(), Some(memory));
         fs::write(directory.join(NAME), "{\"system\": 1}").unwrap();
         assert_eq!(load(&directory).unwrap_err().kind(), io::ErrorKind::InvalidData);

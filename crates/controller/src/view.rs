@@ -5,6 +5,7 @@ use crate::ledger::Line;
 use pgherd_failover::candidate::{self, Plan};
 use pgherd_failover::member::Member;
 use pgherd_failover::phase::Phase;
+use pgherd_failover::policy::Strategy;
 use pgherd_failover::state::State;
 use pgherd_topology::lsn::{Lsn, Timeline};
 use pgherd_topology::node::{Address, NodeId};
@@ -36,6 +37,12 @@ pub struct View {
     pub refusal: Option<String>,
     /// All nodes with everything remembered about them: last facts, failures, eligibility and since when, slots, peers.
     pub nodes: Arc<[Member]>,
+    /// The change of primary under way, in words, and its step.
+    pub change: Option<(String, &'static str)>,
+    /// A lost primary is replaced by itself, where no guard stands in the way.
+    pub acts: bool,
+    /// An operator wants nothing to be begun.
+    pub paused: bool,
     /// What a failover would do now, and why not.
     pub plan: Plan,
     /// The newest journal lines, oldest first.
@@ -57,6 +64,9 @@ impl View {
             timeline: state.timeline(),
             refusal: state.refusal().map(str::to_owned),
             nodes: state.members().into(),
+            change: state.plan().map(|plan| (plan.sentence(), plan.step.word())),
+            acts: state.policy().acts && state.policy().strategy != Strategy::Manual,
+            paused: state.is_paused(),
             plan: candidate::plan(state),
             journal,
         }
