@@ -2,6 +2,7 @@
 //!
 //! [`command`] reads what was typed, [`show`] says what each table looks like, [`talk`] takes messages apart and answers
 //! them, [`visit`] is the one place that waits. What there is to show and to do comes through [`office::Office`].
+pub mod act;
 pub mod cell;
 pub mod command;
 pub mod complete;

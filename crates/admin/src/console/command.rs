@@ -1,12 +1,12 @@
 //! What was typed, understood. PgBouncer's grammar and a little more: comments, several statements in one text, and what
 //! drivers say without being asked. Any text has an answer.
 
+use crate::console::act::{Act, Shutdown};
 use crate::console::cell::{Cell, Kind as Type};
 use crate::console::complete::{Completion, completion};
 use crate::console::show::{Column, Show};
 use pgherd_sql::lexer::Lexer;
 use pgherd_sql::token::{Kind, Token};
-use std::borrow::Cow;
 
 /// Statements in one text.
 pub const MAX_STATEMENTS: usize = 64;
@@ -55,85 +55,6 @@ impl Block {
             Block::Begin => "BEGIN",
             Block::Commit => "COMMIT",
             Block::Rollback => "ROLLBACK",
-        }
-    }
-}
-
-/// How to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shutdown {
-    /// At once; everybody is cut.
-    Immediate,
-    /// When all servers were released; whoever waits for one leaves.
-    WaitForServers,
-    /// When all clients have left by themselves.
-    WaitForClients,
-}
-
-/// Something to be done. A database is named as clients name it; `None` is all of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Act {
-    /// Servers are released and closed, clients wait.
-    Pause(Option<String>),
-    /// The end of that.
-    Resume(Option<String>),
-    /// New clients are refused.
-    Disable(String),
-    /// The end of that.
-    Enable(String),
-    /// Servers are closed as they become free.
-    Reconnect(Option<String>),
-    /// All clients and servers are cut, and the database is paused.
-    Kill(Option<String>),
-    /// One client is cut.
-    KillClient(u64),
-    /// Waits until the servers that RECONNECT or RELOAD meant are closed.
-    WaitClose(Option<String>),
-    /// For a hand-over of sockets.
-    Suspend,
-    /// The settings are read again.
-    Reload,
-    /// pgherd ends.
-    Shutdown(Shutdown),
-    /// A setting gets another value until the next reload.
-    Set(String, String),
-}
-
-impl Act {
-    /// The words of its completion.
-    pub fn tag(&self) -> Cow<'static, str> {
-        Cow::Borrowed(match self {
-            Act::Pause(_) => "PAUSE",
-            Act::Resume(_) => "RESUME",
-            Act::Disable(_) => "DISABLE",
-            Act::Enable(_) => "ENABLE",
-            Act::Reconnect(_) => "RECONNECT",
-            Act::Kill(_) => "KILL",
-            Act::KillClient(_) => "KILL_CLIENT",
-            Act::WaitClose(_) => "WAIT_CLOSE",
-            Act::Suspend => "SUSPEND",
-            Act::Reload => "RELOAD",
-            Act::Shutdown(_) => "SHUTDOWN",
-            Act::Set(key, value) => return Cow::Owned(format!("SET {key}={value}")),
-        })
-    }
-}
-
-impl Act {
-    /// What it is about, for the log: values that are set may be nobody's business.
-    pub fn subject(&self) -> String {
-        match self {
-            Act::Set(key, _) => format!("SET {key}"),
-            Act::Pause(Some(name))
-            | Act::Resume(Some(name))
-            | Act::Reconnect(Some(name))
-            | Act::Kill(Some(name))
-            | Act::WaitClose(Some(name))
-            | Act::Disable(name)
-            | Act::Enable(name) => format!("{} {name}", self.tag()),
-            Act::KillClient(id) => format!("{} {id}", self.tag()),
-            Act::Shutdown(how) => format!("{} {how:?}", self.tag()),
-            _ => self.tag().into_owned(),
         }
     }
 }
@@ -331,7 +252,28 @@ impl<'a> Reader<'a> {
         Some(text.to_owned())
     }
 
+    /// `SWITCHOVER [TO node]`, `FAILOVER [TO node] [ALLOW DATA LOSS]`.
+    fn change(&self, word: &str) -> Option<Command> {
+        let is =
+            |at: usize, wanted: &str| self.word(at).is_some_and(|word| word.eq_ignore_ascii_case(wanted));
+        let (to, at) = match is(1, "to") {
+            true => (Some(self.argument(2)?), 3),
+            false => (None, 1),
+        };
+        let allow_loss = is(at, "allow") && is(at + 1, "data") && is(at + 2, "loss");
+        let end = if allow_loss { at + 3 } else { at };
+        let act = match word {
+            "switchover" if !allow_loss => Act::Switchover(to),
+            "failover" => Act::Failover { to, allow_loss },
+            _ => return None,
+        };
+        (self.tokens.len() == end).then_some(Command::Act(act))
+    }
+
     fn act(&self, word: &str) -> Option<Command> {
+        if matches!(word, "switchover" | "failover") {
+            return self.change(word);
+        }
         let argument = match self.tokens.len() {
             1 => None,
             2 => Some(self.argument(1)?),

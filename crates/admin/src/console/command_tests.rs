@@ -41,6 +41,26 @@ fn databases_are_named_as_typed() {
 }
 
 #[test]
+fn a_change_of_primary_is_asked_for() {
+    assert_eq!(act("SWITCHOVER"), Act::Switchover(None));
+    assert_eq!(act("switchover to pg2;"), Act::Switchover(Some("pg2".into())));
+    let failover = |to: Option<&str>, allow_loss| Act::Failover { to: to.map(str::to_owned), allow_loss };
+    assert_eq!(act("FAILOVER"), failover(None, false));
+    assert_eq!(act("FAILOVER TO \"pg 2\""), failover(Some("pg 2"), false));
+    assert_eq!(act("FAILOVER ALLOW DATA LOSS"), failover(None, true));
+    assert_eq!(act("failover to pg3 allow data loss"), failover(Some("pg3"), true));
+    for text in [
+        "SWITCHOVER pg2",
+        "SWITCHOVER TO",
+        "SWITCHOVER ALLOW DATA LOSS",
+        "FAILOVER ALLOW LOSS",
+        "FAILOVER TO a b",
+    ] {
+        assert_eq!(read(text), Command::Unknown, "{text}");
+    }
+}
+
+#[test]
 fn settings_are_set() {
     let set = |key: &str, value: &str| Act::Set(key.into(), value.into());
     assert_eq!(act("SET pool.max_pool_size = 30"), set("pool.max_pool_size", "30"));

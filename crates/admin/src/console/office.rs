@@ -1,7 +1,7 @@
 //! Where the console gets its tables from, and who carries out what is asked for.
 
+use crate::console::act::Act;
 use crate::console::cell::Cell;
-use crate::console::command::Act;
 use crate::console::show::Show;
 use pgherd_wire::write::Report;
 use std::pin::Pin;

@@ -107,4 +107,6 @@ const HELP: &str = "
 \tKILL_CLIENT <client_id>
 \tSHUTDOWN
 \tSHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS
-\tWAIT_CLOSE [<db>]";
+\tWAIT_CLOSE [<db>]
+\tSWITCHOVER [TO <node>]
+\tFAILOVER [TO <node>] [ALLOW DATA LOSS]";

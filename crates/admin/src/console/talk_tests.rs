@@ -1,6 +1,6 @@
 use super::*;
+use crate::console::act::Act;
 use crate::console::cell::Cell;
-use crate::console::command::Act;
 use bytes::BufMut;
 use proptest::prelude::*;
 

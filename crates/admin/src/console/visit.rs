@@ -1,7 +1,8 @@
 //! One client of the console, from its welcome to its goodbye: the only place here that waits.
 
+use crate::console::act::Act;
 use crate::console::cell::Cell;
-use crate::console::command::{Act, Command};
+use crate::console::command::Command;
 use crate::console::complete::Of;
 use crate::console::office::{Office, Row};
 use crate::console::show::Show;

@@ -9,7 +9,7 @@ use crate::app::{House, StartError, console, places, plan};
 use crate::config::file::{self, Loaded};
 use crate::config::reload;
 use crate::config::settings::node::Node;
-use pgherd_admin::console::command::Shutdown;
+use pgherd_admin::console::act::Shutdown;
 use pgherd_controller::driver::Driver;
 use pgherd_failover::event::Change;
 use pgherd_proxy::sweep;

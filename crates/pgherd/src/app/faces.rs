@@ -73,9 +73,8 @@ impl Source for Faces {
         Facts {
             scope: self.house.settings.read().cluster.name.clone(),
             primary_since: view.primary.map(|_| view.time(view.primary_since)),
-            // Acting on a lost primary comes with the failover controller; until then this pgherd only advises.
-            auto_failover: false,
-            paused: false,
+            auto_failover: view.acts && !view.paused,
+            paused: view.paused,
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::app::console::setting;
 use crate::app::entrance::Entrance;
 use crate::app::{House, StartError, control};
-use pgherd_admin::console::command::Shutdown;
+use pgherd_admin::console::act::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::mpsc::{Receiver, Sender, channel};

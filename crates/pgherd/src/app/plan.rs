@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use pgherd_controller::connector::Connector;
 use pgherd_controller::secure::{Binding, Secure, Tls};
 use pgherd_controller::settings::{Login, NodeSettings};
-use pgherd_failover::policy::{Limits, Policy, Spec, Strategy};
+use pgherd_failover::policy::{Fencing, Limits, Policy, Spec, Strategy};
 use pgherd_net::tls::client::ClientFiles;
 use pgherd_pool::sslmode::{ChannelBinding, Ssl};
 use pgherd_topology::node::{Address, Tags};
@@ -132,6 +132,14 @@ pub fn policy(settings: &Settings) -> Policy {
             FailoverStrategy::Supervised => Strategy::Supervised,
             FailoverStrategy::Manual => Strategy::Manual,
         },
+        // What is to be done is written down first; without a place for that only advice is given.
+        acts: settings.server.state_dir.is_some(),
+        fencing: match failover.fencing {
+            crate::config::words::Fencing::None => Fencing::None,
+            crate::config::words::Fencing::BestEffort => Fencing::BestEffort,
+            crate::config::words::Fencing::Required => Fencing::Required,
+        },
+        drain_timeout: failover.drain_timeout,
         min_replicas_for_failover: failover.min_replicas_for_failover,
         maximum_lag_on_failover: failover.maximum_lag_on_failover,
         ..Policy::default()

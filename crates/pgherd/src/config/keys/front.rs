@@ -35,7 +35,7 @@ pub(super) const SERVER: Section = Section {
     doc: "The pgherd process itself.",
     keys: &[
         int("workers", "auto", (1, 1024), Restart, "Worker threads that carry client traffic; \"auto\" is one per processor. The controller and the API run on a thread of their own.").auto(),
-        path("state_dir", PathRule::Made, Restart, "Directory for the journal of decisions; made when it is not there. \"off\" keeps nothing across restarts."),
+        path("state_dir", PathRule::Made, Restart, "Directory for the journal of decisions and for what is being done; made when it is not there. \"off\" keeps nothing across restarts, and then pgherd only advises on failover."),
         path("handover_dir", PathRule::Made, Restart, "Directory in which a new process finds the old one and takes its listening sockets over, so that a restart refuses nobody, and in which both pass on cancel requests for each other's sessions; made when it is not there. The same user must run both. \"off\": the ports are this process's alone."),
         word("log_level", LogLevel::WORDS, "info", AtOnce, "How much is logged."),
         word("log_format", LogFormat::WORDS, "auto", Restart, "Shape of log lines; \"auto\" is text on a terminal and JSON otherwise."),
