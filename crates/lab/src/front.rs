@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The role pgherd itself connects as; it sees statistics and may not read anybody's tables.
-const PROBE_ROLE: &str = "pgherd";
+pub const PROBE_ROLE: &str = "pgherd";
 /// How long a stopping pgherd may take before it is killed.
 const LAST_GRACE: Duration = Duration::from_secs(5);
 /// How long one HTTP answer may take.

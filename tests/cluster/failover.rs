@@ -1,0 +1,277 @@
+//! The primary dies under its clients: another one is promoted, the rest follow, and the clients have only waited.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+use pgherd_lab::front::PROBE_ROLE;
+use pgherd_lab::node::Node;
+use pgherd_tests::stand::{PASSWORD, Stand, USER};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use tokio_postgres::{Client, Config, NoTls};
+
+/// Clients that write.
+const WRITERS: i32 = 8;
+
+struct Scene {
+    stand: Stand,
+    state: PathBuf,
+}
+
+impl Scene {
+    async fn set(name: &str) -> Scene {
+        let state = std::env::temp_dir().join(format!("pgherd-failover-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&state);
+        let directory = format!("state_dir = \"{}\"", state.display());
+        let admin = format!("admin_users = [\"{USER}\"]");
+        let settings = [
+            ("server", &*directory),
+            ("auth", &*admin),
+            ("failover", "hold_timeout = \"20s\""),
+            ("health", "health_check_interval = \"1s\""),
+            ("health", "fast_check_interval = \"250ms\""),
+        ];
+        let stand = Stand::start(&settings).await.unwrap();
+        let lab = stand.lab();
+        lab.primary().sql("postgres", &rights()).await.unwrap();
+        lab.primary()
+            .sql(USER, &format!("SET ROLE {USER}; CREATE TABLE ledger (who int, n int)"))
+            .await
+            .unwrap();
+        lab.wait_replicated().await.unwrap();
+        Scene { stand, state }
+    }
+
+    fn state(&self) -> &Path {
+        &self.state
+    }
+
+    async fn client(&self) -> Client {
+        connect(self.stand.front().ports().primary).await.unwrap()
+    }
+
+    /// Waits until this node says so.
+    async fn until(&self, node: &Node, sql: &str, expected: &str) {
+        let begun = Instant::now();
+        loop {
+            let said = node.sql(USER, sql).await;
+            if said.as_deref().ok() == Some(expected) {
+                return;
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "{}: {sql}: {said:?}\n{}",
+                node.name(),
+                self.stand.front().log_tail()
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The timeline of whoever clients are sent to.
+    async fn timeline(&self) -> u32 {
+        let question = "SELECT pg_walfile_name(pg_current_wal_lsn())";
+        let file: String = self.client().await.query_one(question, &[]).await.unwrap().get(0);
+        u32::from_str_radix(&file[..8], 16).unwrap()
+    }
+
+    async fn end(self) {
+        self.stand.shutdown().await.unwrap();
+        std::fs::remove_dir_all(&self.state).unwrap();
+    }
+}
+
+/// What the page tells to grant, to the role that is there already.
+fn rights() -> String {
+    let page = include_str!("../../docs/failover.md");
+    let block = page.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let (create, grants) = block.split_once(";\n").unwrap();
+    let roles = create.split_once("IN ROLE ").unwrap().1;
+    assert!(create.contains(&format!("CREATE ROLE {PROBE_ROLE} LOGIN REPLICATION ")));
+    format!("ALTER ROLE {PROBE_ROLE} REPLICATION; GRANT {roles} TO {PROBE_ROLE};\n{grants}")
+}
+
+async fn connect(port: u16) -> Result<Client, tokio_postgres::Error> {
+    let mut config = Config::new();
+    config.host("127.0.0.1").port(port).user(USER).password(PASSWORD).dbname(USER);
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// What one writer saw.
+#[derive(Default)]
+struct Seen {
+    who: i32,
+    acknowledged: Vec<i32>,
+    doubtful: Vec<i32>,
+    longest: Duration,
+    lost_connections: u32,
+    errors: Vec<String>,
+}
+
+/// Inserts numbers one by one until it is told to stop.
+async fn write(port: u16, who: i32, over: Arc<AtomicBool>) -> Seen {
+    let mut seen = Seen { who, ..Seen::default() };
+    let mut client = connect(port).await.unwrap();
+    let mut n = 0;
+    while !over.load(Ordering::Relaxed) {
+        n += 1;
+        let begun = Instant::now();
+        let done = client.execute("INSERT INTO ledger VALUES ($1, $2)", &[&who, &n]).await;
+        seen.longest = seen.longest.max(begun.elapsed());
+        match done {
+            Ok(_) => seen.acknowledged.push(n),
+            Err(error) => {
+                seen.doubtful.push(n);
+                seen.errors.push(error.as_db_error().map_or_else(
+                    || error.to_string(),
+                    |error| format!("{} {}", error.code().code(), error.message()),
+                ));
+                if client.is_closed() {
+                    seen.lost_connections += 1;
+                    client = connect(port).await.unwrap();
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    seen
+}
+
+/// Writers at work.
+struct Writers {
+    over: Arc<AtomicBool>,
+    all: JoinSet<Seen>,
+}
+
+impl Writers {
+    fn start(port: u16) -> Writers {
+        let over = Arc::new(AtomicBool::new(false));
+        let mut all = JoinSet::new();
+        for who in 0..WRITERS {
+            all.spawn(write(port, who, Arc::clone(&over)));
+        }
+        Writers { over, all }
+    }
+
+    async fn end(mut self) -> Vec<Seen> {
+        self.over.store(true, Ordering::Relaxed);
+        let mut list = Vec::new();
+        while let Some(seen) = self.all.join_next().await {
+            list.push(seen.unwrap());
+        }
+        list
+    }
+}
+
+/// Nobody lost its connection, all that was acknowledged is there, and nobody waited longer than this.
+async fn judge(scene: &Scene, all: &[Seen], most_doubtful: usize, longest: Duration) {
+    let errors: Vec<&String> = all.iter().flat_map(|seen| &seen.errors).collect();
+    let waited = all.iter().map(|seen| seen.longest).max().unwrap();
+    let acknowledged: usize = all.iter().map(|seen| seen.acknowledged.len()).sum();
+    println!("longest wait {waited:?}, {acknowledged} acknowledged, errors {errors:?}");
+    assert!(waited < longest, "{waited:?}\n{}", scene.stand.front().log_tail());
+    assert!(all.iter().all(|seen| seen.lost_connections == 0), "{errors:?}");
+    assert!(all.iter().all(|seen| seen.doubtful.len() <= most_doubtful), "{errors:?}");
+    let client = scene.client().await;
+    let row = client.query_one("SELECT pg_is_in_recovery()", &[]).await.unwrap();
+    assert!(!row.get::<_, bool>(0));
+    let rows = client.query("SELECT who, n FROM ledger", &[]).await.unwrap();
+    let found: HashSet<(i32, i32)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(found.len(), rows.len(), "nothing was done twice");
+    for seen in all {
+        let lost: Vec<_> = seen.acknowledged.iter().filter(|n| !found.contains(&(seen.who, **n))).collect();
+        assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_primary_is_killed_and_the_clients_only_wait() {
+    let scene = Scene::set("kill").await;
+    let writers = Writers::start(scene.stand.front().ports().primary);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    scene.stand.lab().primary().kill9().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let all = writers.end().await;
+    // One statement of each may have been on its way.
+    judge(&scene, &all, 1, Duration::from_secs(8)).await;
+    for replica in scene.stand.lab().replicas() {
+        if replica.sql("postgres", "SELECT pg_is_in_recovery()").await.unwrap() == "t" {
+            let streams = "SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming'";
+            scene.until(replica, streams, "2").await;
+        }
+    }
+    assert!(scene.state().join("cluster.json").exists());
+    // It comes back as a primary of a time that is over, and gets no client.
+    scene.stand.lab().primary().start().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(scene.timeline().await, 2);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_switchover_is_a_pause_and_no_error() {
+    let scene = Scene::set("switch").await;
+    let writers = Writers::start(scene.stand.front().ports().primary);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut config = Config::new();
+    config.host("127.0.0.1").port(scene.stand.front().ports().primary);
+    config.user(USER).password(PASSWORD).dbname("pgherd");
+    let (console, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let refused = console.simple_query("SWITCHOVER TO pg1").await.unwrap_err();
+    assert_eq!(refused.as_db_error().and_then(|error| error.detail()), Some("pg1 is the primary"));
+    let begun = Instant::now();
+    let done = console.simple_query("SWITCHOVER TO pg3").await;
+    println!("{done:?} in {:?}", begun.elapsed());
+    println!("{}", scene.stand.front().log_tail());
+    done.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let all = writers.end().await;
+    judge(&scene, &all, 0, Duration::from_secs(5)).await;
+    let pg3 = &scene.stand.lab().replicas()[1];
+    scene.until(pg3, "SELECT pg_is_in_recovery()", "f").await;
+    let streams = "SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming'";
+    scene.until(&scene.stand.lab().replicas()[0], streams, "2").await;
+    scene.end().await;
+}
+
+/// It accepts connections and answers nothing: only patience tells, and when it wakes up nobody must listen to it.
+#[tokio::test]
+async fn a_primary_that_stands_still_is_replaced_and_stays_out_when_it_wakes() {
+    let scene = Scene::set("still").await;
+    let writers = Writers::start(scene.stand.front().ports().primary);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let old = scene.stand.lab().primary();
+    old.pause();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    old.resume();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let all = writers.end().await;
+    judge(&scene, &all, 2, Duration::from_secs(15)).await;
+    assert_eq!(scene.timeline().await, 2);
+    scene.end().await;
+}
+
+/// A server process that dies takes the whole server through a restart of a second: nobody is promoted for that.
+#[tokio::test]
+async fn a_crash_that_heals_by_itself_is_waited_for() {
+    let scene = Scene::set("crash").await;
+    let writers = Writers::start(scene.stand.front().ports().primary);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let primary = scene.stand.lab().primary();
+    let pid: String = primary
+        .sql("postgres", "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+        .await
+        .unwrap();
+    let killed = std::process::Command::new("kill").args(["-9", pid.trim()]).status().unwrap();
+    assert!(killed.success());
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let all = writers.end().await;
+    judge(&scene, &all, 2, Duration::from_secs(10)).await;
+    scene.until(primary, "SELECT pg_is_in_recovery()", "f").await;
+    assert_eq!(scene.timeline().await, 1);
+    scene.end().await;
+}
