@@ -70,6 +70,7 @@ impl Session {
             max_client_statements: 100,
             session_mode: false,
             probing: Default::default(),
+            unnamed: Default::default(),
         };
         let mut session = Self {
             machine: Machine::new(1, Arc::new(Texts::default()), Settings::default(), limits),

@@ -3,6 +3,7 @@
 use crate::notation::{Side, describe};
 use crate::script::{Script, Step};
 use pgherd_proxy::desk::{Desk, Port};
+use pgherd_session::cached::Omen;
 use pgherd_session::machine::{Limits, Machine};
 use pgherd_session::params::Settings;
 use pgherd_session::pin::Pin;
@@ -43,6 +44,8 @@ struct Seat {
     want_down: usize,
     /// Name of the server it holds.
     holds: Option<String>,
+    /// The server has an out-of-date statement where the client has an unnamed one.
+    outdated: bool,
     to_server: Vec<u8>,
     to_client: Vec<u8>,
 }
@@ -64,7 +67,13 @@ pub(crate) struct Player {
 pub(crate) fn play(script: &Script, cut: Cut) -> Result<(), String> {
     let (max_prepared_statements, max_client_statements) = (100, 100);
     let probing = Probing::Never;
-    let limits = Limits { max_prepared_statements, max_client_statements, session_mode: false, probing };
+    let limits = Limits {
+        max_prepared_statements,
+        max_client_statements,
+        session_mode: false,
+        probing,
+        unnamed: Default::default(),
+    };
     let mut player = Player {
         cut,
         texts: Arc::default(),
@@ -183,6 +192,7 @@ impl Seat {
             halt: Ok(Halt::More(HEADER_LEN)),
             want_down: HEADER_LEN,
             holds: None,
+            outdated: false,
             to_server: Vec::new(),
             to_client: Vec::new(),
         }
@@ -222,17 +232,29 @@ impl Seat {
 
     /// Shows the server's bytes to the machine.
     fn hear(&mut self) {
-        if self.halt.is_err() || self.machine.fatal().is_some() {
+        if self.halt.is_err() || self.machine.fatal().is_some() || self.outdated {
             return;
         }
+        if self.machine.is_hoping() && self.desk.up.can_rewind() && self.machine.can_rewind() {
+            match self.machine.omen(self.desk.down.undecided_bytes()) {
+                Omen::Open => return self.want_down = self.desk.down.undecided() + 1,
+                Omen::Outdated => return self.outdated = true,
+                Omen::Good => {}
+            }
+        }
+        let before = self.to_client.len();
         let (bytes, plan) = self.desk.down.parts();
         match self.machine.server(bytes, &mut Port(plan)) {
             Ok(want) => self.want_down = want,
             Err(broken) => self.halt = Err(broken),
         }
         self.carry();
+        if self.to_client.len() > before {
+            self.desk.up.forget_kept();
+        }
         // A server that is free is given back first.
-        if self.machine.has_its_turn() && !self.machine.is_free() {
+        let its_turn = self.machine.has_its_turn() && !self.machine.is_free();
+        if its_turn || self.halt == Ok(Halt::Full) && self.machine.has_room() {
             self.think();
         }
     }
@@ -323,6 +345,12 @@ impl Seat {
             Step::Rewind => {
                 let can = self.desk.up.can_rewind() && self.machine.can_rewind();
                 expect(can, || "it cannot be rewound".into())?;
+                self.machine.rewind();
+                self.desk.up.rewind();
+            }
+            Step::Again => {
+                expect(std::mem::take(&mut self.outdated), || "nothing is out of date".into())?;
+                self.machine.shun();
                 self.machine.rewind();
                 self.desk.up.rewind();
             }

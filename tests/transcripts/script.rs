@@ -16,6 +16,7 @@
 //! goodbye | broken WHY | pin WORD | no pin | status I|T|E | stake WORD | fatal
 //! refuse CODE "text" ...     no server is to be had
 //! rewind                     the server was lost, the request is shown again
+//! again                      it said that what stands there for the unnamed statement is out of date, the request is shown again
 //! lose CODE "text" ...       the server was lost, the client is told this
 //! lose quietly | cannot lose | cannot rewind
 //! leave                      the session ends and its server goes back
@@ -50,6 +51,7 @@ pub(crate) enum Step {
     Fatal,
     Refuse(Report),
     Rewind,
+    Again,
     Lose(Report),
     LoseQuietly,
     CannotLose,
@@ -132,6 +134,7 @@ fn step(words: &[Word]) -> Result<Step, String> {
         "fatal" => Step::Fatal,
         "refuse" => Step::Refuse(told(1)?),
         "rewind" => Step::Rewind,
+        "again" => Step::Again,
         "lose" if has("quietly") => Step::LoseQuietly,
         "lose" => Step::Lose(told(1)?),
         "cannot" if has("lose") => Step::CannotLose,

@@ -127,6 +127,16 @@ impl Session {
             Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => return Err(Fate::Lost),
             Poll::Ready(Ok(read)) => read,
         };
+        if self.machine.is_hoping() {
+            match self.look_for_outdated() {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.count_answer(read);
+                    return Ok(true);
+                }
+                Err(fate) => return Err(fate),
+            }
+        }
         if self.chance {
             if let Some(fate) = self.look_ahead() {
                 return Err(fate);

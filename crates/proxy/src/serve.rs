@@ -100,6 +100,7 @@ fn limits(terms: &Terms) -> Limits {
         max_client_statements: MAX_CLIENT_STATEMENTS,
         session_mode: terms.mode == crate::terms::Mode::Session,
         probing: terms.probing,
+        unnamed: terms.unnamed,
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) enum Fate {
     Lost,
     /// A replica refused it, for a reason of its own: the primary may not.
     Refused([u8; 5]),
+    /// The server has an out-of-date statement where the client has an unnamed one.
+    Outdated,
     /// The transaction goes on on another server.
     Moves,
     /// The session ends.
@@ -155,6 +157,7 @@ impl Session {
                     }
                 }
                 Fate::Refused(state) => self.run_again(held, state),
+                Fate::Outdated => self.run_with_text(held),
                 Fate::Moves => self.move_on(held),
                 Fate::Over(end) => {
                     self.abandon(held);

@@ -2,6 +2,7 @@
 
 use pgherd_route::floor::Consistency;
 use pgherd_route::intent::{Preference, Routing};
+use pgherd_session::cached::Keeping;
 use pgherd_session::probe::Probing;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,8 @@ pub struct Terms {
     pub max_prepared_statements: usize,
     /// When a server is asked what a session has left in it.
     pub probing: Probing,
+    /// What becomes of statements without a name.
+    pub unnamed: Keeping,
 }
 
 /// Which comings and goings of clients are worth a line in the log.

@@ -216,7 +216,7 @@ impl Machine {
             return answer(down, |out| duplicate(view.name).write(out));
         }
         if view.name.is_empty() {
-            self.unnamed.replace(view.rest);
+            self.unnamed.replace(view.rest, None);
             self.unnamed_effects = None;
         } else {
             self.names.insert(view.name.into(), self.texts.intern(view.rest));

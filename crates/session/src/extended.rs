@@ -6,7 +6,7 @@ use crate::machine::{Bound, MAX_HELD, MAX_PREPARED, Machine, Verdict, answer};
 use crate::names::mark;
 use crate::pending::{Fate, Kind, Owed, Undo};
 use crate::pin::Pin;
-use crate::prepared::SERVER_PREFIX;
+use crate::prepared::{SERVER_PREFIX, Statement};
 use crate::server::{Known, SOMEBODYS};
 use crate::step::{Halt, Sink};
 use pgherd_wire::backend::Status;
@@ -14,6 +14,7 @@ use pgherd_wire::frame::{HEADER_LEN, Header, c_string};
 use pgherd_wire::frontend::{BindNames, Parse, Target, query_text, tag};
 use pgherd_wire::sqlstate::code;
 use pgherd_wire::write::{self, Report, Severity};
+use std::sync::Arc;
 
 impl Machine {
     pub(crate) fn extended(
@@ -114,7 +115,7 @@ impl Machine {
     }
 
     /// Owes an answer of our own, and gives it at once when nothing is owed before it.
-    fn fake(&mut self, kind: Kind, undo: Undo, down: &mut impl Sink) {
+    pub(crate) fn fake(&mut self, kind: Kind, undo: Undo, down: &mut impl Sink) {
         let owed = self.owed.push(Owed::new(kind, Fate::Fake));
         owed.undo = undo;
         self.answer_fakes(down);
@@ -140,14 +141,7 @@ impl Machine {
             self.heed(effects, view.query);
         }
         if view.name.is_empty() {
-            let serial = self.unnamed.replace(view.rest);
-            self.unnamed_in = self.batches;
-            self.unnamed_effects = effects;
-            if let Some(server) = self.server.as_mut() {
-                server.unnamed = Some((self.id, serial));
-            }
-            self.owe(Kind::Parse).undo = Undo::Unnamed(serial);
-            return Verdict::Pass;
+            return self.parse_unnamed(view, effects, up);
         }
         self.parse_named(frame, view, up, down)
     }
@@ -184,28 +178,6 @@ impl Machine {
         // will have failed.
         self.prepare(&statement, known, Fate::Forward, up).undo = undo;
         Verdict::Skip
-    }
-
-    /// A named Parse, while the session holds no server, of a text that some server accepted under the same settings: it need not wait for a server to hear the
-    /// same again. The one that runs it will prepare it then.
-    fn parse_here(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> bool {
-        let alone = self.server.is_none() && self.owed.is_empty() && HEADER_LEN + body.len() == frame.total;
-        let Some(view) = Parse::view(body).filter(|view| alone && !view.name.is_empty()) else {
-            return false;
-        };
-        if self.names.is_full(self.limits.max_client_statements, frame.total)
-            || self.names.get(view.name).is_some()
-        {
-            return false;
-        }
-        let known = self.texts.find(view.rest).filter(|known| known.is_proven(self.settings.digest()));
-        let Some(statement) = known.filter(|_| effects(view.query).is_none()) else { return false };
-        self.note_text(view.query);
-        self.counts.client_parses += 1;
-        self.names.insert(view.name.into(), statement);
-        self.has_named = true;
-        self.fake(Kind::Parse, Undo::Named(view.name.into()), down);
-        true
     }
 
     /// A DISCARD ALL or DEALLOCATE ALL on its way will take this name away. If that fails it fails in a transaction block, and so will what follows.
@@ -301,6 +273,9 @@ impl Machine {
             self.bound_ending = self.bound_ending.max(ending);
             let effects = self.unnamed_effects.as_deref().filter(|_| self.unnamed.serial != 0).cloned();
             self.bound = effects.map(|effects| Box::new(Bound { portal: names.portal.into(), effects }));
+            if let Some(statement) = self.stand_in(frame.total) {
+                return self.bind_to(statement, frame, &names, up);
+            }
             self.ensure_unnamed(up);
             self.owe(Kind::Bind);
             return Verdict::Pass;
@@ -319,7 +294,20 @@ impl Machine {
         self.bound_ending = self.bound_ending.max(ending);
         let effects = effects(statement.query());
         self.bound = effects.map(|effects| Box::new(Bound { portal: names.portal.into(), effects }));
+        self.bind_to(statement, frame, &names, up)
+    }
+
+    fn bind_to(
+        &mut self,
+        statement: Arc<Statement>,
+        frame: Header,
+        names: &BindNames<'_>,
+        up: &mut impl Sink,
+    ) -> Verdict {
         self.ensure(&statement, up);
+        if let Some(server) = self.server.as_mut() {
+            server.bound(statement.id);
+        }
         let rest = frame.total - HEADER_LEN - names.len;
         up.compose(|out| write::bind_front(out, names.portal, &statement.name, rest));
         let owed = self.owe(Kind::Bind);
@@ -348,6 +336,9 @@ impl Machine {
     fn describe(&mut self, body: &[u8], up: &mut impl Sink) -> Verdict {
         match Target::view(body) {
             Some(Target::Statement(b"")) => {
+                if let Some(statement) = self.stand_in(0) {
+                    return self.describe_that(statement, b"", up);
+                }
                 self.ensure_unnamed(up);
                 self.owe(Kind::DescribeStatement);
                 Verdict::Pass
@@ -360,17 +351,21 @@ impl Machine {
                     self.owe(Kind::DescribeStatement);
                     return Verdict::Pass;
                 };
-                self.ensure(&statement, up);
-                up.compose(|out| write::describe_statement(out, &statement.name));
-                let owed = self.owe(Kind::DescribeStatement);
-                (owed.uses, owed.mark) = (Some(statement), mark(name));
-                Verdict::Skip
+                self.describe_that(statement, name, up)
             }
             Some(Target::Portal(_)) | None => {
                 self.owe(Kind::DescribePortal);
                 Verdict::Pass
             }
         }
+    }
+
+    fn describe_that(&mut self, statement: Arc<Statement>, name: &[u8], up: &mut impl Sink) -> Verdict {
+        self.ensure(&statement, up);
+        up.compose(|out| write::describe_statement(out, &statement.name));
+        let owed = self.owe(Kind::DescribeStatement);
+        (owed.uses, owed.mark) = (Some(statement), mark(name));
+        Verdict::Skip
     }
 
     /// A name that might be a server-side name of ours but is none of this client's.

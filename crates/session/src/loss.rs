@@ -116,7 +116,6 @@ impl Machine {
     pub fn can_rewind(&self) -> bool {
         !self.relayed
             && (!self.turns.later || self.can_move())
-            && self.unnamed.reaches_back()
             && self.pin.is_none()
             && !self.copy_in
             && self.doomed.is_none()
@@ -129,6 +128,7 @@ impl Machine {
         let mut owed = std::mem::take(&mut self.owed);
         owed.clear(|one| self.undo(one));
         self.owed = owed;
+        self.rewind_unnamed();
         let (begin, block) = (self.begun.take().or(self.begin.take()), self.block.take());
         self.forget_server();
         self.block = block.filter(|_| keeps);

@@ -2,6 +2,7 @@
 //! and `replies`.
 
 use crate::begin::Begin;
+use crate::cached::Keeping;
 use crate::effect::Effects;
 use crate::flow::Flow;
 use crate::loss::Ending;
@@ -14,7 +15,7 @@ use crate::probe::{Probe, Probing};
 use crate::reports::Reported;
 use crate::server::ServerState;
 use crate::step::{Halt, Sink};
-use crate::unnamed::Unnamed;
+use crate::unnamed::{Trust, Unnamed};
 use bytes::BytesMut;
 use pgherd_wire::backend::Status;
 use pgherd_wire::write::Report;
@@ -37,6 +38,8 @@ pub struct Limits {
     pub session_mode: bool,
     /// When a server is asked what a session has left in it.
     pub probing: Probing,
+    /// What becomes of statements without a name.
+    pub unnamed: Keeping,
 }
 
 /// A portal whose execution changes the session.
@@ -275,7 +278,7 @@ impl Machine {
 
     /// After [`Halt::Full`]: so many replies came that it is worth looking at the client's bytes again.
     pub fn has_room(&self) -> bool {
-        self.owed.len() <= MAX_OWED / 2
+        self.owed.len() <= MAX_OWED / 2 && !self.unnamed.hoping
     }
 
     /// Why the server is kept, if it is.
@@ -319,6 +322,7 @@ impl Machine {
         if kind.ends_unit() {
             self.turns.units += 1;
             self.turns.admitted = false;
+            self.unnamed.trust = Trust::None;
         }
         self.owed.push(Owed::new(kind, Fate::Forward))
     }

@@ -30,6 +30,7 @@ fn a_client_owed_too_much_waits_until_half_of_it_came() {
         max_client_statements: 1,
         session_mode: false,
         probing: Default::default(),
+        unnamed: Default::default(),
     };
     let mut machine = Machine::new(1, Arc::default(), Settings::default(), limits);
     machine.attach(Box::default(), false);

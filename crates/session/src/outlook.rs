@@ -102,6 +102,7 @@ mod tests {
             max_client_statements: 10,
             session_mode: false,
             probing: Default::default(),
+            unnamed: Default::default(),
         };
         let mut machine = Machine::new(1, Arc::default(), Settings::default(), limits);
         for kind in owed {

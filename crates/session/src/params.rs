@@ -36,7 +36,17 @@ impl Value {
 struct Inner {
     values: BTreeMap<Box<[u8]>, Value>,
     digest: u64,
+    meaning: u64,
 }
+
+/// Settings that change nothing of what a text means: two sessions that differ in them only can share a statement.
+const MEANINGLESS: [&[u8]; 5] = [
+    b"application_name",
+    b"statement_timeout",
+    b"lock_timeout",
+    b"idle_in_transaction_session_timeout",
+    b"client_min_messages",
+];
 
 /// Settings that differ from what the server starts with. Cheap to clone; equal settings have equal digests.
 #[derive(Clone, Debug, Default)]
@@ -59,13 +69,25 @@ impl Settings {
         values.hash(&mut hasher);
         // 0 is the digest of no settings at all.
         let digest = hasher.finish().max(1);
-        Settings(Some(Arc::new(Inner { values, digest })))
+        let mut meaning = 0;
+        for entry in values.iter().filter(|(name, _)| !MEANINGLESS.contains(&&***name)) {
+            let mut hasher = DefaultHasher::new();
+            (meaning, entry).hash(&mut hasher);
+            meaning = hasher.finish().max(1);
+        }
+        Settings(Some(Arc::new(Inner { values, digest, meaning })))
     }
 
     /// A number that is equal for equal settings.
     #[inline]
     pub fn digest(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| inner.digest)
+    }
+
+    /// A number that is equal for settings under which every text means the same.
+    #[inline]
+    pub fn meaning(&self) -> u64 {
+        self.0.as_ref().map_or(0, |inner| inner.meaning)
     }
 
     /// The value of `name` (lower case).

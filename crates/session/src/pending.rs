@@ -91,6 +91,8 @@ pub struct Owed {
     pub kind: Kind,
     /// Whose reply.
     pub fate: Fate,
+    /// An answer of our own that waits for the server's next.
+    pub waits: bool,
     /// Statement that the server learns by this Parse.
     pub learned: Option<Arc<Statement>>,
     /// How to undo it.
@@ -119,6 +121,7 @@ impl Owed {
         Owed {
             kind,
             fate,
+            waits: false,
             learned: None,
             undo: Undo::Nothing,
             uses: None,
@@ -176,6 +179,12 @@ impl Pending {
     #[inline]
     pub fn pop(&mut self) -> Option<Owed> {
         self.0.pop_front()
+    }
+
+    /// Answers of our own behind which the server owes nothing wait no longer. True when one did.
+    pub fn let_go(&mut self) -> bool {
+        let last = self.0.iter_mut().rev().take_while(|owed| owed.fate == Fate::Fake);
+        last.fold(false, |any, owed| std::mem::take(&mut owed.waits) | any)
     }
 
     /// An extended request failed: takes off everything up to the next Sync, newest first; the Sync stays. True when a Sync is there.

@@ -1,11 +1,13 @@
 //! What a server must have, or must not have, before a request that names a statement can go to it.
 
+use crate::effect::effects;
 use crate::machine::Machine;
 use crate::pending::{Fate, Kind, Owed, Undo};
 use crate::prepared::Statement;
 use crate::server::Known;
 use crate::step::Sink;
-use pgherd_wire::frontend::{BindNames, Target, tag};
+use pgherd_wire::frame::{HEADER_LEN, Header};
+use pgherd_wire::frontend::{BindNames, Parse, Target, tag};
 use pgherd_wire::write;
 use std::sync::Arc;
 
@@ -33,6 +35,28 @@ impl Machine {
             up.compose(|out| write::close_statement(out, name.as_bytes()));
             self.owed.push(Owed::new(Kind::Close, Fate::Swallow)).undo = Undo::Evicted(id);
         }
+    }
+
+    /// A named Parse, while the session holds no server, of a text that some server accepted under the same settings: it need not wait for a server to hear the
+    /// same again. The one that runs it will prepare it then.
+    pub(crate) fn parse_here(&mut self, frame: Header, body: &[u8], down: &mut impl Sink) -> bool {
+        let alone = self.server.is_none() && self.owed.is_empty() && HEADER_LEN + body.len() == frame.total;
+        let Some(view) = Parse::view(body).filter(|view| alone && !view.name.is_empty()) else {
+            return false;
+        };
+        if self.names.is_full(self.limits.max_client_statements, frame.total)
+            || self.names.get(view.name).is_some()
+        {
+            return false;
+        }
+        let known = self.texts.find(view.rest).filter(|known| known.is_proven(self.settings.digest()));
+        let Some(statement) = known.filter(|_| effects(view.query).is_none()) else { return false };
+        self.note_text(view.query);
+        self.counts.client_parses += 1;
+        self.names.insert(view.name.into(), statement);
+        self.has_named = true;
+        self.fake(Kind::Parse, Undo::Named(view.name.into()), down);
+        true
     }
 
     /// Prepares a statement on this server when it does not have it; the answer is swallowed.

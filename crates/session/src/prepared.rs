@@ -1,7 +1,8 @@
 //! Prepared statements, shared by text.
 
+use crate::sights::Sights;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// One text with its parameter types, as servers know it.
@@ -13,6 +14,14 @@ pub struct Statement {
     pub name: Box<[u8]>,
     /// Query text, NUL and parameter types, as they stand in Parse after the name.
     pub rest: Arc<[u8]>,
+    /// Of one that stands for a text without a name: under which settings it was read ([`crate::params::Settings::meaning`]).
+    pub(crate) meaning: u64,
+    /// How often all texts had been retired when it was made.
+    generation: u64,
+    /// A server found it out of date.
+    outdated: AtomicBool,
+    /// It may have parameters, so that its plan may depend on their values.
+    pub(crate) takes_values: bool,
     /// Digest of the settings under which a server accepted it last, plus one; 0 when none has yet.
     proven: AtomicU64,
     /// For whoever classifies it; 0 at first.
@@ -49,11 +58,15 @@ impl Statement {
 /// What names of ours begin with on servers; a client's own name that begins so is never sent to one.
 pub const SERVER_PREFIX: &[u8] = b"pgherd_";
 
-/// All texts that some session has prepared now; one for all sessions.
+/// All texts that some session has prepared now, and those that came again without a name; one for all sessions.
 #[derive(Debug, Default)]
 pub struct Texts {
     known: Mutex<HashMap<Arc<[u8]>, Weak<Statement>>>,
     last: AtomicU64,
+    /// Texts without names.
+    sights: Sights,
+    /// How often all were retired.
+    generation: AtomicU64,
 }
 
 impl Texts {
@@ -73,28 +86,55 @@ impl Texts {
             // Forgotten texts go before the map grows, so it holds at most twice what is in use.
             known.retain(|_, statement| statement.strong_count() > 0);
         }
-        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let rest: Arc<[u8]> = rest.into();
-        let name = format!("pgherd_{id}").into_bytes().into();
-        let statement = Arc::new(Statement {
-            id,
-            name,
-            rest: rest.clone(),
-            proven: AtomicU64::new(0),
-            note: AtomicU64::new(0),
-        });
-        known.insert(rest, Arc::downgrade(&statement));
+        let statement = self.make(rest, 0);
+        known.insert(statement.rest.clone(), Arc::downgrade(&statement));
         statement
     }
 
-    /// All of them that somebody has now, in no order; for those who look.
+    fn make(&self, rest: &[u8], meaning: u64) -> Arc<Statement> {
+        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        Arc::new(Statement {
+            id,
+            name: format!("pgherd_{id}").into_bytes().into(),
+            rest: rest.into(),
+            meaning,
+            generation: self.generation.load(Ordering::Relaxed),
+            outdated: AtomicBool::new(false),
+            takes_values: memchr::memchr(b'$', rest).is_some(),
+            proven: AtomicU64::new(0),
+            note: AtomicU64::new(0),
+        })
+    }
+
+    /// A client sends this text without a name, to be read under settings of this meaning. The statement that stands for it, when that was so before and its
+    /// meaning does not depend on when it is read.
+    pub(crate) fn see(&self, rest: &[u8], meaning: u64) -> Option<Arc<Statement>> {
+        self.sights.see(rest, meaning, |known| self.is_current(known), || self.make(rest, meaning))
+    }
+
+    /// Nobody has found out, since this statement was made, that tables or types have changed.
+    pub(crate) fn is_current(&self, statement: &Statement) -> bool {
+        statement.generation == self.generation.load(Ordering::Relaxed)
+            && !statement.outdated.load(Ordering::Relaxed)
+    }
+
+    /// A server found this statement, which stands for a text without a name, out of date, or might have: for a while nothing stands for that text.
+    pub(crate) fn shun(&self, statement: &Statement) {
+        statement.outdated.store(true, Ordering::Relaxed);
+        self.sights.shun(statement);
+    }
+
+    /// All of them that somebody has now, and those that stand for texts without a name, in no order; for those who look.
     pub fn all(&self) -> Vec<Arc<Statement>> {
+        let mut all = self.sights.all();
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.values().filter_map(Weak::upgrade).collect()
+        all.extend(known.values().filter_map(Weak::upgrade));
+        all
     }
 
     /// The same for all texts: tables or types were made, changed or dropped.
     pub fn retire_all(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 

@@ -42,8 +42,13 @@ fn row(values: &[&str]) -> BytesMut {
 
 impl Stage {
     fn new(probing: Probing) -> Stage {
-        let limits =
-            Limits { max_prepared_statements: 1, max_client_statements: 1, session_mode: false, probing };
+        let limits = Limits {
+            max_prepared_statements: 1,
+            max_client_statements: 1,
+            session_mode: false,
+            probing,
+            unnamed: Default::default(),
+        };
         let mut machine = Machine::new(1, Arc::default(), Settings::default(), limits);
         machine.attach(Box::new(ServerState::default()), false);
         Stage { machine, up: Heard::default(), down: Heard::default() }

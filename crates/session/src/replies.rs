@@ -1,10 +1,11 @@
 //! What a server sends, and to whom it belongs.
 
+use crate::cached::is_outdated;
 use crate::machine::{MAX_HELD, Machine, answer};
 use crate::names::mark;
 use crate::pending::{Fate, Kind, Undo};
 use crate::pin::Pin;
-use crate::prepared::SERVER_PREFIX;
+use crate::prepared::{SERVER_PREFIX, Statement};
 use crate::step::{Broken, Sink};
 use crate::turns::defines;
 use pgherd_wire::backend::{Fields, Status, command_tag, tag};
@@ -68,7 +69,7 @@ impl Machine {
             return;
         }
         let mut any = false;
-        while self.owed.head().is_some_and(|owed| owed.fate == Fate::Fake) {
+        while self.owed.head().is_some_and(|owed| owed.fate == Fate::Fake && !owed.waits) {
             let Some(owed) = self.owed.pop() else { return };
             any = true;
             self.relayed = true;
@@ -90,8 +91,11 @@ impl Machine {
                 return Ok(self.unasked(frame.tag, body));
             }
             tag::ERROR => return self.error(frame, body, down),
-            tag::READY => return self.ready(body, down),
-            _ => {}
+            _ => self.answer_waiting(down),
+        }
+        self.unnamed.hoping = false;
+        if frame.tag == tag::READY {
+            return self.ready(body, down);
         }
         let Some(head) = self.owed.head() else { return Err(unexpected) };
         let delivery = if head.fate == Fate::Forward { Delivery::Pass } else { Delivery::Drop };
@@ -167,6 +171,7 @@ impl Machine {
         frame: Header,
         body: &[u8],
         mark: u32,
+        used: Option<&Statement>,
         down: &mut impl Sink,
     ) -> Delivery {
         let quoted = [b"\"", SERVER_PREFIX].concat();
@@ -174,7 +179,9 @@ impl Machine {
         let Some(from) = spoken.map(|at| at + 1) else { return Delivery::Pass };
         let end = memchr::memchr(b'"', &body[from..]).map_or(body.len(), |length| from + length);
         let ours = &body[from..end];
-        let Some(name) = self.names.of_servers(ours, mark) else { return Delivery::Pass };
+        // What stands for the unnamed statement has no other name.
+        let unnamed = used.filter(|used| *used.name == *ours).map(|_| &b""[..]);
+        let Some(name) = self.names.of_servers(ours, mark).or(unnamed) else { return Delivery::Pass };
         let words = [&body[..from], name, &body[end..]].concat();
         answer(down, |out| write::frame(out, tag::ERROR, |out| out.extend_from_slice(&words)));
         self.relayed = true;
@@ -189,6 +196,8 @@ impl Machine {
         }
         self.copy_in = false;
         self.failed = true;
+        self.unnamed.hoping = false;
+        self.answer_waiting_with(body, down);
         let Some(head) = self.owed.head() else {
             return Err(Broken::Server("an error nobody asked for", tag::ERROR));
         };
@@ -205,8 +214,10 @@ impl Machine {
                 false => server.failed(statement.id),
             }
         }
-        if let Some(statement) = head.uses.take().filter(|_| is_outdated(body)) {
-            self.texts.retire(&statement);
+        let used = head.uses.take();
+        if let Some(statement) = used.as_ref().filter(|_| is_outdated(body)) {
+            self.texts.retire(statement);
+            self.texts.shun(statement);
         }
         let mark = head.undo.named().map_or(head.mark, mark);
         let (kind, fate, undo) = (head.kind, head.fate, std::mem::take(&mut head.undo));
@@ -237,7 +248,7 @@ impl Machine {
         // The server ignores everything up to a Sync that is still to come, also a Query that would otherwise have ended the batch: until then it is not free.
         self.batch |= !synced;
         match self.in_our_words(instead, down) {
-            None => Ok(self.in_the_clients_words(frame, body, mark, down)),
+            None => Ok(self.in_the_clients_words(frame, body, mark, used.as_deref(), down)),
             Some(told) => Ok(told),
         }
     }
@@ -319,13 +330,6 @@ impl Machine {
 
 fn delivery_is_ours(delivery: &Delivery) -> bool {
     matches!(delivery, Delivery::Pass)
-}
-
-/// A Bind or Describe that fails so may owe it to what the server remembers of the statement: the tables and types it was made for changed (a result type that
-/// must not, a type that is gone). Were the same text prepared again it might work.
-fn is_outdated(body: &[u8]) -> bool {
-    let class = Fields::view(body).sqlstate().and_then(|code| code.get(..2));
-    matches!(class, Some(b"0A" | b"42" | b"XX"))
 }
 
 /// How many bytes of a server's message must be there before it can be decided.

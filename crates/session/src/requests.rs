@@ -32,6 +32,10 @@ impl Machine {
                     length: (frame.total - 1) as i32,
                 }));
             }
+            if self.hopes_too_much(frame.total) {
+                up.compose(write::flush);
+                return Ok(Halt::Full);
+            }
             let want = request_appetite(frame, rest);
             if rest.len() < want {
                 return Ok(Halt::More(want));
@@ -50,7 +54,12 @@ impl Machine {
             if self.awaits_admission() && frame.tag != tag::TERMINATE {
                 return Ok(Halt::Next);
             }
-            match self.request(frame, body, up, down) {
+            let verdict = self.request(frame, body, up, down);
+            if !matches!(verdict, Verdict::Stop(_)) {
+                let bytes = u32::try_from(frame.total).unwrap_or(u32::MAX);
+                self.unnamed.shown = self.unnamed.shown.saturating_add(bytes);
+            }
+            match verdict {
                 Verdict::Pass => self.up.start(frame.total, false),
                 Verdict::Skip => self.up.start(frame.total, true),
                 Verdict::Replaced(front) => {
@@ -71,7 +80,10 @@ impl Machine {
             tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL => self.copy_message(frame.tag),
             tag::SYNC => self.sync(frame, up, down),
             tag::FLUSH if self.copy_in || !self.batch || self.discard => Verdict::Skip,
-            tag::FLUSH => Verdict::Pass,
+            tag::FLUSH => {
+                self.flush(down);
+                Verdict::Pass
+            }
             // Any other message makes a copy fail and is lost with it: the server says so, and owes nothing for it.
             _ if self.copy_in => {
                 self.copy_in = false;

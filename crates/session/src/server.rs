@@ -28,6 +28,9 @@ impl Hasher for NumberHasher {
 /// The mark of an unnamed statement that may be anybody's: no session has the number 0.
 pub const SOMEBODYS: (u64, u64) = (0, 0);
 
+/// How often PostgreSQL makes a plan for the very values of a prepared statement before it considers one for any values (documentation, PREPARE).
+const MAX_CUSTOM_PLANS: u32 = 5;
+
 /// Whether a statement is prepared on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
@@ -45,6 +48,8 @@ pub(crate) enum Known {
 struct Prepared {
     used: u64,
     since: u64,
+    /// How often it was bound, see [`MAX_CUSTOM_PLANS`].
+    binds: u32,
 }
 
 /// A Parse on its way.
@@ -94,7 +99,7 @@ impl ServerState {
         if let Some(at) = self.evicted.iter().position(|(evicted, _)| *evicted == id) {
             // Still there: preparing it again would be refused as a duplicate.
             let (_, prepared) = self.evicted.swap_remove(at);
-            self.insert(id, prepared.since, limit);
+            self.insert(id, prepared, limit);
         }
         let Some(prepared) = self.statements.get_mut(&id) else { return Known::No };
         prepared.used = self.clock;
@@ -113,15 +118,27 @@ impl ServerState {
         self.clock += 1;
         let stood = self.statements.contains_key(&id) && !self.is_unsure(id);
         self.unsure.push(Unsure { id, batch, stood });
-        self.insert(id, self.clock, limit);
+        self.insert(id, Prepared { used: 0, since: self.clock, binds: 0 }, limit);
+    }
+
+    /// This statement is bound.
+    pub(crate) fn bound(&mut self, id: u64) {
+        if let Some(prepared) = self.statements.get_mut(&id) {
+            prepared.binds = prepared.binds.saturating_add(1);
+        }
+    }
+
+    /// When it is bound again, the server may take a plan that was not made for its values.
+    pub(crate) fn may_be_generic(&self, id: u64) -> bool {
+        self.statements.get(&id).is_some_and(|prepared| prepared.binds >= MAX_CUSTOM_PLANS)
     }
 
     fn is_unsure(&self, id: u64) -> bool {
         self.unsure.iter().any(|unsure| unsure.id == id)
     }
 
-    fn insert(&mut self, id: u64, since: u64, limit: usize) {
-        self.statements.insert(id, Prepared { used: self.clock, since });
+    fn insert(&mut self, id: u64, prepared: Prepared, limit: usize) {
+        self.statements.insert(id, Prepared { used: self.clock, ..prepared });
         while self.statements.len() > limit.max(1) {
             let others = self.statements.iter().filter(|(other, _)| **other != id);
             if let Some((&oldest, &prepared)) = others.min_by_key(|(_, prepared)| prepared.used) {
@@ -146,7 +163,7 @@ impl ServerState {
     /// The Close of a statement that made room never ran: it is still there, and still to be closed.
     pub(crate) fn keep_evicted(&mut self, id: u64) {
         if !self.statements.contains_key(&id) {
-            self.evicted.push((id, Prepared { used: 0, since: 0 }));
+            self.evicted.push((id, Prepared { used: 0, since: 0, binds: 0 }));
         }
     }
 
@@ -241,6 +258,16 @@ mod tests {
         assert_eq!(server.statement_count(), 3);
         assert_eq!(server.take_evicted(), [2]);
         assert_eq!(server.knows(2, 3, 1), Known::No);
+    }
+
+    #[test]
+    fn five_binds_are_planned_for_their_values() {
+        let mut server = knowing(2, 1..=2);
+        (0..5).for_each(|_| server.bound(1));
+        assert!(server.may_be_generic(1) && !server.may_be_generic(2));
+        assert_eq!((server.knows(1, 2, 1), server.take_evicted().len()), (Known::Yes, 0));
+        server.learn(1, 2, 1);
+        assert!(!server.may_be_generic(1));
     }
 
     #[test]

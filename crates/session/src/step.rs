@@ -23,7 +23,7 @@ pub enum Halt {
     Server(Demand),
     /// The next unit of a watched block is at the front ([`crate::machine::Machine::watch_block`]): it goes on after [`crate::machine::Machine::admit`].
     Next,
-    /// As many replies are owed as may be: show the same bytes again when there is room ([`crate::machine::Machine::has_room`]).
+    /// As many replies are owed as may be, or the first of them must come before more is asked: show the same bytes again when there is room ([`crate::machine::Machine::has_room`]).
     Full,
     /// Terminate: the client leaves.
     Goodbye,

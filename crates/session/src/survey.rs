@@ -127,6 +127,7 @@ mod tests {
             max_client_statements: 10,
             session_mode: false,
             probing: Default::default(),
+            unnamed: Default::default(),
         };
         Machine::new(1, Arc::default(), Settings::default(), limits)
     }

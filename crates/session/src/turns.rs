@@ -145,6 +145,7 @@ mod tests {
             max_client_statements: 1,
             session_mode: false,
             probing: Default::default(),
+            unnamed: Default::default(),
         };
         let mut machine = Machine::new(1, Arc::default(), Settings::default(), limits);
         machine.attach(Box::new(ServerState::default()), false);

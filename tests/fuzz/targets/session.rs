@@ -85,6 +85,7 @@ impl Play {
             max_client_statements: 4,
             session_mode: false,
             probing: Default::default(),
+            unnamed: Default::default(),
         };
         let machine = Machine::new(1, Arc::new(Texts::default()), Settings::default(), limits);
         let (from_client, from_server) = (Vec::new(), Vec::new());

@@ -5,7 +5,7 @@ mod door;
 use crate::app::StartError;
 use crate::config::settings::Settings;
 use crate::config::words::{ClientTls, Consistency, ListenerRouting, PoolMode, ReadPreference};
-use crate::config::words::{SessionProbe, SplitInTransactions, TlsVersion};
+use crate::config::words::{PreparedStatements, SessionProbe, SplitInTransactions, TlsVersion};
 use parking_lot::Mutex;
 use pgherd_admin::console::office::Standing;
 use pgherd_login::secret::ClientSecret;
@@ -19,6 +19,7 @@ use pgherd_pool::sslmode::Ssl;
 use pgherd_proxy::terms::{Mode, Refused, Steward, Terms, Timeouts, Visits};
 use pgherd_route::choose::Policy;
 use pgherd_route::intent::{Preference, Routing};
+use pgherd_session::cached::Keeping;
 use pgherd_session::probe::Probing;
 use pgherd_topology::node::Node;
 use std::collections::HashMap;
@@ -281,6 +282,11 @@ impl Steward for Keeper {
                     .or(pool.max_client_connections_per_database),
             ),
             max_prepared_statements: pool.max_prepared_statements as usize,
+            unnamed: match pool.prepared_statements {
+                PreparedStatements::Named => Keeping::Never,
+                PreparedStatements::All => Keeping::CustomPlans,
+                PreparedStatements::Generic => Keeping::AnyPlan,
+            },
             probing: match pool.session_probe {
                 SessionProbe::Auto => Probing::Auto,
                 SessionProbe::Always => Probing::Always,

@@ -302,7 +302,7 @@ fn pool(i: &Instance) -> Pool {
         client_idle_timeout: i.want("client_idle_timeout"),
         client_tail_buffer: i.want("client_tail_buffer"),
         max_prepared_statements: i.want("max_prepared_statements"),
-        prepared_statements: i.want("prepared_statements"),
+        prepared_statements: word!(i, "prepared_statements", PreparedStatements),
         session_probe: word!(i, "session_probe", SessionProbe),
         max_pending_notifications: i.want("max_pending_notifications"),
         server_keepalive: i.want("server_keepalive"),

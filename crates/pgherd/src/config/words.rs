@@ -226,6 +226,17 @@ words! {
     }
 }
 words! {
+    /// Which protocol-level prepared statements sessions share on servers.
+    PreparedStatements {
+        /// Those with names.
+        Named = "named",
+        /// All; the plan of one without a name is made for its values.
+        All = "all",
+        /// All, and any plan will do.
+        Generic = "generic",
+    }
+}
+words! {
     /// When a server is asked what a session has left in it.
     SessionProbe {
         /// When the text gave reason to.

@@ -159,6 +159,7 @@ impl Steward for Keeper {
             max_clients_of_database: settings.max_clients_of_database,
             max_prepared_statements: settings.max_prepared_statements,
             probing: Default::default(),
+            unnamed: Default::default(),
         })
     }
 

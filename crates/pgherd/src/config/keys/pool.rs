@@ -2,7 +2,9 @@
 
 use crate::config::key::Reload::{AtOnce, NewConnections};
 use crate::config::key::{DAY, MS, Section, YEAR, boolean, bytes, duration, int, list, secs, text, word};
-use crate::config::words::{Consistency, PoolMode, ReadPreference, SessionProbe, SplitInTransactions};
+use crate::config::words::{
+    Consistency, PoolMode, PreparedStatements, ReadPreference, SessionProbe, SplitInTransactions,
+};
 
 const MB: u64 = 1 << 20;
 
@@ -35,7 +37,7 @@ pub(super) const POOL: Section = Section {
         duration("query_timeout", "off", (MS, YEAR), NewConnections, "A statement that runs this long is cancelled and its client disconnected. Prefer statement_timeout of the server.").off(),
         duration("client_idle_timeout", "off", (MS, YEAR), NewConnections, "A client that sends nothing outside a transaction for this long is disconnected.").off(),
         bytes("client_tail_buffer", "256KB", (0, 64 * MB), AtOnce, "Bytes of a reply's end kept for a slow client so that its server connection is free for others.").later(),
-        boolean("prepared_statements", "on", NewConnections, "Protocol-level prepared statements work in transaction mode.").later(),
+        word("prepared_statements", PreparedStatements::WORDS, "all", NewConnections, "Which protocol-level prepared statements sessions share on servers: named ones only (those without a name go to the server as they come); all, where the text of one without a name came before, and its plan is still made for its values; or all, and the server may take a generic plan for those without a name as well."),
         int("max_prepared_statements", "500", (1, 100_000), NewConnections, "Statements kept prepared on one server connection; the least recently used one goes."),
         word("session_probe", SessionProbe::WORDS, "auto", NewConnections, "When a server is asked what a session has left in it (temporary tables, advisory locks, settings and the like), before others get it: never; after DO and CALL and while something keeps it that may have ended; or after every transaction, which also sees what functions do."),
         int("max_pending_notifications", "10000", (1, 1_000_000), AtOnce, "Notifications kept for a client that does not read; one more and it is disconnected.").later(),

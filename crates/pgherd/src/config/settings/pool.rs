@@ -1,6 +1,8 @@
 //! Pools and routing.
 
-use crate::config::words::{Consistency, PoolMode, ReadPreference, SessionProbe, SplitInTransactions};
+use crate::config::words::{
+    Consistency, PoolMode, PreparedStatements, ReadPreference, SessionProbe, SplitInTransactions,
+};
 use std::time::Duration;
 
 /// What one pool of a (node, database, user) looks like; see [`super::Settings::pool_shape`].
@@ -65,8 +67,8 @@ pub struct Pool {
     pub client_tail_buffer: u64,
     /// Statements prepared at once on one server connection; 0 = none are shared between sessions.
     pub max_prepared_statements: u32,
-    /// Prepared statements work in transaction mode.
-    pub prepared_statements: bool,
+    /// Which statements are shared between sessions.
+    pub prepared_statements: PreparedStatements,
     /// When session settings are compared after a transaction.
     pub session_probe: SessionProbe,
     /// Notifications kept for a client that does not read, before it is disconnected.
