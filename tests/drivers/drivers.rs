@@ -84,13 +84,11 @@ fn python(program: &str) -> Command {
     command
 }
 
-/// Debian's, unless another one is named.
-fn java(program: &str) -> Command {
+/// The driver: Debian's, unless another one is named.
+fn jar() -> PathBuf {
     let jar = std::env::var_os("PGHERD_JDBC_JAR").unwrap_or_else(|| "/usr/share/java/postgresql.jar".into());
     assert!(Path::new(&jar).exists(), "{} is missing; tests/run installs it", jar.display());
-    let mut command = Command::new("java");
-    command.arg("-cp").arg(jar).arg(sources().join(program));
-    command
+    jar.into()
 }
 
 fn node(program: &str) -> Command {
@@ -142,7 +140,9 @@ async fn node_postgres() {
 
 #[tokio::test]
 async fn jdbc() {
-    smoke(java("jdbc/Smoke.java")).await;
+    let mut java = Command::new("java");
+    java.arg("-cp").arg(jar()).arg(sources().join("jdbc/Smoke.java"));
+    smoke(java).await;
 }
 
 #[tokio::test]

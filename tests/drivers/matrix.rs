@@ -1,6 +1,6 @@
 //! The matrix: one program per driver that tells what it sees of every feature, run directly and through pgherd; the two
 //! transcripts must be the same, line by line. See README.md.
-use crate::{POOL, environment, node, output, python, sources};
+use crate::{POOL, environment, installed, jar, node, output, python, sources};
 use pgherd_tests::stand::{PASSWORD, Stand, USER};
 use tokio::process::Command;
 
@@ -124,4 +124,20 @@ async fn node_postgres() {
 #[tokio::test]
 async fn postgres_js() {
     same("postgres.js", || node("node/postgresjs.mjs")).await;
+}
+
+#[tokio::test]
+async fn jdbc() {
+    let source = |name| sources().join(format!("jdbc/matrix/{name}.java"));
+    let classes = installed("").join("jdbc");
+    let mut javac = Command::new("javac");
+    javac.arg("-cp").arg(jar()).arg("-d").arg(&classes);
+    javac.args(["Transcript", "Statements", "Sessions", "Matrix"].map(source));
+    assert!(javac.status().await.unwrap().success(), "the program does not compile");
+    same("JDBC", || {
+        let mut java = Command::new("java");
+        java.arg("-cp").arg(std::env::join_paths([jar(), classes.clone()]).unwrap()).arg("matrix.Matrix");
+        java
+    })
+    .await;
 }
