@@ -272,6 +272,9 @@ impl Machine {
             self.bound_closes = ending != Ending::No && closes_block(query_text(&self.unnamed.rest));
             self.bound_ending = self.bound_ending.max(ending);
             let effects = self.unnamed_effects.as_deref().filter(|_| self.unnamed.serial != 0).cloned();
+            let rest = std::mem::take(&mut self.unnamed.rest);
+            self.heed_again(effects.as_ref(), query_text(&rest));
+            self.unnamed.rest = rest;
             self.bound = effects.map(|effects| Box::new(Bound { portal: names.portal.into(), effects }));
             if let Some(statement) = self.stand_in(frame.total) {
                 return self.bind_to(statement, frame, &names, up);
@@ -293,6 +296,7 @@ impl Machine {
         self.bound_closes = ending != Ending::No && closes_block(statement.query());
         self.bound_ending = self.bound_ending.max(ending);
         let effects = effects(statement.query());
+        self.heed_again(effects.as_ref(), statement.query());
         self.bound = effects.map(|effects| Box::new(Bound { portal: names.portal.into(), effects }));
         self.bind_to(statement, frame, &names, up)
     }

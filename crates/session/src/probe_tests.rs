@@ -62,6 +62,33 @@ impl Stage {
         self.hear(|out| write::command_complete(out, tag));
     }
 
+    /// Prepares this in a batch of its own, which a driver does that wants to know its parameters first.
+    fn prepare(&mut self, name: &[u8], text: &str) {
+        let mut bytes = BytesMut::new();
+        write::parse(&mut bytes, name, &[text.as_bytes(), b"\0\0\0"].concat());
+        write::frame(&mut bytes, b'S', |_| {});
+        self.machine.client(&bytes, &mut self.up, &mut self.down).unwrap();
+        self.hear(|out| write::frame(out, b'1', |_| {}));
+    }
+
+    /// Runs what was prepared.
+    fn execute(&mut self, name: &[u8], tag: &[u8]) {
+        let mut bytes = BytesMut::new();
+        write::bind_front(&mut bytes, b"", name, 6);
+        bytes.extend_from_slice(&[0; 6]);
+        write::frame(&mut bytes, b'E', |out| out.extend_from_slice(&[0; 5]));
+        write::frame(&mut bytes, b'S', |_| {});
+        self.machine.client(&bytes, &mut self.up, &mut self.down).unwrap();
+        self.hear(|out| {
+            if name.is_empty() {
+                // The question to the server has taken its place, so it is prepared again.
+                write::frame(out, b'1', |_| {});
+            }
+            write::frame(out, b'2', |_| {});
+            write::command_complete(out, tag);
+        });
+    }
+
     /// The server says this, and is ready.
     fn hear(&mut self, say: impl FnOnce(&mut BytesMut)) {
         let mut out = BytesMut::new();
@@ -106,6 +133,40 @@ fn a_pin_ends_with_what_it_is_for() {
     stage.run("drop table t", b"DROP TABLE");
     stage.probe(NOTHING, &[]);
     assert!(stage.machine.is_free());
+}
+
+#[test]
+fn what_was_prepared_pins_whenever_it_is_run() {
+    for name in [&b""[..], b"lock"] {
+        let mut stage = Stage::new(Probing::Auto);
+        stage.prepare(name, "select pg_advisory_lock(1)");
+        stage.probe(NOTHING, &[]);
+        for _ in 0..2 {
+            stage.execute(name, b"SELECT 1");
+            assert_eq!(stage.machine.pin(), Some(Pin::AdvisoryLock));
+            stage.probe(["f", "t", "f", "f", "f"], &[]);
+            stage.run("select pg_advisory_unlock(1)", b"SELECT 1");
+            stage.probe(NOTHING, &[]);
+            assert!(stage.machine.is_free());
+            if name.is_empty() {
+                // A simple query forgets it.
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_prepared_ends_a_pin_whenever_it_is_run() {
+    let mut stage = Stage::new(Probing::Auto);
+    stage.prepare(b"unlock", "select pg_advisory_unlock(1)");
+    for _ in 0..2 {
+        stage.run("select pg_advisory_lock(1)", b"SELECT 1");
+        stage.probe(["f", "t", "f", "f", "f"], &[]);
+        stage.execute(b"unlock", b"SELECT 1");
+        stage.probe(NOTHING, &[]);
+        assert!(stage.machine.is_free());
+    }
 }
 
 #[test]

@@ -20,6 +20,14 @@ impl Machine {
         }
     }
 
+    /// A statement is bound that may have been prepared long ago: what it leaves, or takes away, it does each time it is run.
+    pub(crate) fn heed_again(&mut self, effects: Option<&Effects>, text: &[u8]) {
+        self.suspect_of_text(text);
+        if let Some(effects) = effects {
+            self.heed(effects, text);
+        }
+    }
+
     /// The database that the requests shown since the last call want nobody to be connected to, if any.
     #[inline]
     pub fn take_vacated(&mut self) -> Option<Box<[u8]>> {
