@@ -98,6 +98,11 @@ fn node(program: &str) -> Command {
     command
 }
 
+/// A program of the package in `rust/`, which `tests/run` builds.
+fn built(program: &str) -> Command {
+    Command::new(installed("rust/debug").join(program))
+}
+
 #[tokio::test]
 async fn psql() {
     smoke(Command::new(sources().join("psql/smoke.sh"))).await;

@@ -1,6 +1,6 @@
 //! The matrix: one program per driver that tells what it sees of every feature, run directly and through pgherd; the two
 //! transcripts must be the same, line by line. See README.md.
-use crate::{POOL, environment, installed, jar, node, output, python, sources};
+use crate::{POOL, built, environment, installed, jar, node, output, python, sources};
 use pgherd_tests::stand::{PASSWORD, Stand, USER};
 use tokio::process::Command;
 
@@ -140,4 +140,9 @@ async fn jdbc() {
         java
     })
     .await;
+}
+
+#[tokio::test]
+async fn tokio_postgres() {
+    same("tokio-postgres", || built("tokio-postgres")).await;
 }
