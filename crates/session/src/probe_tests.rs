@@ -170,6 +170,24 @@ fn what_was_prepared_ends_a_pin_whenever_it_is_run() {
 }
 
 #[test]
+fn a_notification_is_no_part_of_the_answer() {
+    let mut stage = Stage::new(Probing::Auto);
+    stage.run("listen news", b"LISTEN");
+    let heard = stage.down.passed;
+    stage.machine.ask_server(&mut stage.up);
+    let mut news = BytesMut::new();
+    write::frame(&mut news, b'A', |out| out.extend_from_slice(b"\0\0\0\x07news\0first\0"));
+    stage.hear(|out| {
+        out.extend_from_slice(&news);
+        out.extend_from_slice(&row(&["f", "f", "f", "f", "t"]));
+        out.extend_from_slice(&news);
+        write::command_complete(out, b"SELECT 1");
+    });
+    assert_eq!(stage.down.passed, heard + 2 * news.len());
+    assert_eq!(stage.machine.pin(), Some(Pin::Listen));
+}
+
+#[test]
 fn what_cannot_be_asked_for_outlasts_what_can() {
     let mut stage = Stage::new(Probing::Auto);
     stage.run("select pg_advisory_lock(1)", b"SELECT 1");

@@ -25,6 +25,8 @@ impl Machine {
         match kind {
             // A notification for somebody else who listened on this server is nobody's here.
             tag::NOTIFICATION if self.pin.is_none() => Delivery::Drop,
+            // It may come while the server answers a question of ours, and comes only once.
+            tag::NOTIFICATION => Delivery::Pass,
             _ if ours => Delivery::Drop,
             // A port speaks of what it is for, not of the node behind it.
             tag::PARAMETER_STATUS if body.starts_with(b"in_hot_standby\0") => Delivery::Drop,
