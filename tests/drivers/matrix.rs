@@ -146,3 +146,8 @@ async fn jdbc() {
 async fn tokio_postgres() {
     same("tokio-postgres", || built("tokio-postgres")).await;
 }
+
+#[tokio::test]
+async fn sqlx() {
+    same("sqlx", || built("sqlx")).await;
+}
