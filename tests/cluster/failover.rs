@@ -51,6 +51,23 @@ impl Scene {
         connect(self.stand.front().ports().primary).await.unwrap()
     }
 
+    async fn console(&self) -> Client {
+        connect_to(self.stand.front().ports().primary, "pgherd").await.unwrap()
+    }
+
+    /// Commits wait for one of the replicas.
+    async fn be_synchronous(&self) {
+        let lab = self.stand.lab();
+        let names: Vec<&str> = lab.replicas().iter().map(Node::name).collect();
+        let text = format!("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 ({})'", names.join(", "));
+        lab.primary().sql("postgres", &text).await.unwrap();
+        lab.primary().reload();
+        let wait = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'";
+        self.until(lab.primary(), wait, "2").await;
+        // pgherd hears of it with its next look.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+
     /// Waits until this node says so.
     async fn until(&self, node: &Node, sql: &str, expected: &str) {
         let begun = Instant::now();
@@ -93,8 +110,12 @@ fn rights() -> String {
 }
 
 async fn connect(port: u16) -> Result<Client, tokio_postgres::Error> {
+    connect_to(port, USER).await
+}
+
+async fn connect_to(port: u16, database: &str) -> Result<Client, tokio_postgres::Error> {
     let mut config = Config::new();
-    config.host("127.0.0.1").port(port).user(USER).password(PASSWORD).dbname(USER);
+    config.host("127.0.0.1").port(port).user(USER).password(PASSWORD).dbname(database);
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
@@ -216,11 +237,7 @@ async fn a_switchover_is_a_pause_and_no_error() {
     let scene = Scene::set("switch").await;
     let writers = Writers::start(scene.stand.front().ports().primary);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let mut config = Config::new();
-    config.host("127.0.0.1").port(scene.stand.front().ports().primary);
-    config.user(USER).password(PASSWORD).dbname("pgherd");
-    let (console, connection) = config.connect(NoTls).await.unwrap();
-    tokio::spawn(connection);
+    let console = scene.console().await;
     let refused = console.simple_query("SWITCHOVER TO pg1").await.unwrap_err();
     assert_eq!(refused.as_db_error().and_then(|error| error.detail()), Some("pg1 is the primary"));
     let begun = Instant::now();
@@ -273,5 +290,63 @@ async fn a_crash_that_heals_by_itself_is_waited_for() {
     judge(&scene, &all, 2, Duration::from_secs(10)).await;
     scene.until(primary, "SELECT pg_is_in_recovery()", "f").await;
     assert_eq!(scene.timeline().await, 1);
+    scene.end().await;
+}
+
+/// With synchronous replication nothing that was acknowledged is lost, and who cannot prove that does not promote.
+#[tokio::test]
+async fn what_standbys_confirmed_is_not_lost() {
+    let scene = Scene::set("sync").await;
+    let lab = scene.stand.lab();
+    scene.be_synchronous().await;
+    let writers = Writers::start(scene.stand.front().ports().primary);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    lab.primary().kill9().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let all = writers.end().await;
+    judge(&scene, &all, 1, Duration::from_secs(8)).await;
+    assert_eq!(scene.timeline().await, 2);
+    scene.end().await;
+}
+
+/// One of two standbys may be the only one that confirmed: without it nobody is promoted.
+#[tokio::test]
+async fn who_cannot_prove_that_nothing_is_lost_is_not_promoted() {
+    let scene = Scene::set("unproven").await;
+    let lab = scene.stand.lab();
+    scene.be_synchronous().await;
+    lab.replicas()[1].kill9().await.unwrap();
+    lab.primary().kill9().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let left = &lab.replicas()[0];
+    assert_eq!(left.sql("postgres", "SELECT pg_is_in_recovery()").await.unwrap(), "t");
+    assert!(
+        scene.stand.front().log_tail().contains("synchronous standbys could be frozen"),
+        "{}",
+        scene.stand.front().log_tail()
+    );
+    // The operator knows better.
+    let console = scene.console().await;
+    let begun = Instant::now();
+    while let Err(refused) = console.simple_query("FAILOVER ALLOW DATA LOSS").await {
+        // An attempt of its own may be on its way back.
+        assert!(begun.elapsed() < Duration::from_secs(30), "{refused:?}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_eq!(scene.timeline().await, 2);
+    scene.end().await;
+}
+
+/// A clean stop is a death that loses nothing.
+#[tokio::test]
+async fn a_primary_that_is_shut_down_is_replaced() {
+    let scene = Scene::set("stop").await;
+    let writers = Writers::start(scene.stand.front().ports().primary);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    scene.stand.lab().primary().stop(pgherd_lab::node::Mode::Fast).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let all = writers.end().await;
+    judge(&scene, &all, 1, Duration::from_secs(8)).await;
+    assert_eq!(scene.timeline().await, 2);
     scene.end().await;
 }

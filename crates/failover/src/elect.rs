@@ -4,7 +4,7 @@ use crate::member::Member;
 use crate::plan::Plan;
 use crate::policy::Strategy;
 use crate::state::State;
-use crate::sync::Quorum;
+use crate::sync::{Quorum, application_name};
 use pgherd_topology::lsn::Lsn;
 use pgherd_topology::node::Role;
 use std::cmp::Reverse;
@@ -33,7 +33,13 @@ pub(crate) fn elect(state: &State, plan: &Plan) -> Result<Elected, String> {
         return Err("no standby could be frozen".to_owned());
     };
     if let Some(quorum) = state.quorum.as_ref().filter(|_| !plan.allow_loss) {
-        let names: Vec<&str> = frozen.iter().map(|(member, _)| &*member.spec.name).collect();
+        let name = |(member, _): &(&Member, Lsn)| {
+            let frozen = plan.frozen.get(&member.spec.name);
+            let called = frozen.and_then(|frozen| application_name(&frozen.conninfo));
+            // Names are compared as PostgreSQL does: without regard to case.
+            called.unwrap_or_else(|| member.spec.name.to_string()).to_lowercase()
+        };
+        let names: Vec<String> = frozen.iter().map(name).collect();
         enough(quorum, &names)?;
     }
     let lost = plan.known.max(plan.least).bytes_since(most);
@@ -65,9 +71,9 @@ pub(crate) fn elect(state: &State, plan: &Plan) -> Result<Elected, String> {
 }
 
 /// Each set of standbys that may have confirmed a commit has a frozen member.
-fn enough(quorum: &Quorum, frozen: &[&str]) -> Result<(), String> {
+fn enough(quorum: &Quorum, frozen: &[String]) -> Result<(), String> {
     let members = quorum.names.len();
-    let have = quorum.names.iter().filter(|name| frozen.contains(&&***name)).count();
+    let have = quorum.names.iter().filter(|name| frozen.contains(&name.to_lowercase())).count();
     // Any `needed` of the members may be those that confirmed.
     if have + quorum.needed > members {
         return Ok(());

@@ -32,6 +32,29 @@ impl Quorum {
     }
 }
 
+/// The `application_name` in a `primary_conninfo`: what a standby is called in `synchronous_standby_names`.
+pub fn application_name(conninfo: &str) -> Option<String> {
+    let at = conninfo.match_indices("application_name").map(|(at, _)| at).find(|at| {
+        // A word of its own, not the end of another, nor part of a value.
+        conninfo[..*at].chars().next_back().is_none_or(char::is_whitespace)
+    })?;
+    let rest = conninfo[at..].strip_prefix("application_name")?.trim_start().strip_prefix('=')?.trim_start();
+    let (quoted, rest) = match rest.strip_prefix('\'') {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
+    let (mut name, mut chars) = (String::new(), rest.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => name.extend(chars.next()),
+            '\'' if quoted => break,
+            c if !quoted && c.is_whitespace() => break,
+            c => name.push(c),
+        }
+    }
+    Some(name).filter(|name| !name.is_empty())
+}
+
 fn name(text: &str) -> Arc<str> {
     let text = text.trim();
     match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
@@ -43,6 +66,20 @@ fn name(text: &str) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn finds_what_a_standby_calls_itself() {
+        for (conninfo, name) in [
+            ("", None),
+            ("host=a port=1", None),
+            ("host=a application_name=pg2 port=1", Some("pg2")),
+            ("application_name = 'Pg 3\\'s'", Some("Pg 3's")),
+            ("fallback_application_name=x host=a", None),
+            ("application_name=''", None),
+        ] {
+            assert_eq!(application_name(conninfo).as_deref(), name, "{conninfo}");
+        }
+    }
 
     #[test]
     fn reads_what_postgresql_reads() {
