@@ -49,6 +49,7 @@ impl Session {
     /// What the unit at the front does to its block. `one`: it is one statement.
     fn step(&self, class: Class, rule: Rule, one: bool) -> Step {
         match (class, rule) {
+            (Class::BeginReadOnly, _) if one => Step::Opens,
             (Class::Read | Class::BeginReadOnly, _) => Step::Reads,
             (Class::Session, Rule::Savepoint | Rule::Setting) if one => {
                 let text = self.only_text();

@@ -11,6 +11,7 @@ use pgherd_route::floor::Consistency;
 use pgherd_route::intent::{Class, Intent, Preference, Routing};
 use pgherd_route::rule::Rule;
 use pgherd_route::verdict::{self, Access, Verdict};
+use pgherd_session::effect::{Effect, effects};
 use pgherd_session::prepared::Statement;
 use pgherd_session::step::Demand;
 use pgherd_session::survey::{Extent, Part};
@@ -255,9 +256,13 @@ pub(crate) fn context<'k>(manner: &Manner, known: &'k Known, in_transaction: boo
 /// The verdict on one text, and what else speaks against a replica.
 pub(crate) fn read_text(book: Option<&Book>, text: &[u8], context: &Context<'_>) -> Verdict {
     let mut verdict = classify(text, context);
+    if matches!(verdict.class, verdict::Class::Session | verdict::Class::Pin) && pins(text) {
+        // No session keeps a server that was chosen for one transaction, so what must outlive that is made where it can stay.
+        (verdict.class, verdict.rule) = (verdict::Class::Write, Rule::Setting);
+    }
     if verdict.class == verdict::Class::Read {
         // What the machine would pin for, however wrongly, must not be done on a replica.
-        let pins = pgherd_session::effect::effects(text).is_some();
+        let pins = effects(text).is_some();
         let burnt = book.is_some_and(|book| book.has_burnt() && book.is_burnt(hash(text)));
         if pins || burnt {
             verdict.class = verdict::Class::Write;
@@ -265,6 +270,13 @@ pub(crate) fn read_text(book: Option<&Book>, text: &[u8], context: &Context<'_>)
         }
     }
     verdict
+}
+
+/// The text leaves something in its server for which the session keeps it.
+fn pins(text: &[u8]) -> bool {
+    effects(text).is_some_and(|found| {
+        found.pin.is_some() || found.list.iter().any(|effect| matches!(effect, Effect::Pins(_)))
+    })
 }
 
 fn hash(text: &[u8]) -> u64 {

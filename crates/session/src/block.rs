@@ -14,6 +14,8 @@ use std::borrow::Cow;
 /// What one unit does to the block it is in, when it succeeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// It opens the block, and nothing else: no snapshot is taken.
+    Opens,
     /// It only reads.
     Reads,
     /// One command whose effect ends with the transaction, and that can be given again: SET LOCAL, SET TRANSACTION, SAVEPOINT and its like.
@@ -65,7 +67,7 @@ impl Block {
         // A snapshot is taken before a statement can fail.
         self.has_read |= matches!(step, Step::Reads | Step::Anchors);
         match step {
-            Step::Reads => {}
+            Step::Opens | Step::Reads => {}
             Step::Anchors => self.anchored = true,
             Step::Scoped(text) if succeeded => self.repeat(&text),
             Step::Scoped(_) => {}

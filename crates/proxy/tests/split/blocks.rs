@@ -61,6 +61,57 @@ fn what_must_be_on_the_primary_takes_the_transaction_there() {
     });
 }
 
+/// Begins in the extended protocol, where BEGIN goes to a server at once.
+async fn begin_extended(client: &mut Client, text: &str) {
+    client.send(&[parse("", text), bind("", "", &[]), execute(""), sync()].concat()).await;
+    assert_eq!(client.answer().await, ["1", "2", "C:BEGIN", "Z:T"]);
+}
+
+#[test]
+fn what_outlives_the_transaction_is_made_where_it_can_stay() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        for text in ["prepare x as select 1", "declare c cursor with hold for select 1"] {
+            for extended in [false, true] {
+                // It keeps its server until it leaves.
+                let mut client = enter(&stage).await;
+                match extended {
+                    true => begin_extended(&mut client, "begin read only").await,
+                    false => drop(client.ask("begin read only").await),
+                }
+                client.ask(text).await;
+                assert_eq!(client.value(HERE).await, "n0", "{text}, extended: {extended}");
+                client.ask("rollback").await;
+                client.leave().await;
+            }
+        }
+        // An ordinary cursor ends with it.
+        let mut client = enter(&stage).await;
+        begin_extended(&mut client, "begin read only").await;
+        client.ask("declare c cursor for select 1").await;
+        assert_eq!(client.value(HERE).await, "n1");
+        client.ask("rollback").await;
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn a_begin_alone_is_no_read() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        for text in ["begin read only", "begin isolation level repeatable read, read only"] {
+            begin_extended(&mut client, text).await;
+            client.ask("set transaction read write").await;
+            assert_eq!(client.ask("insert").await, ["C:INSERT 0 1", "Z:T"], "{text}");
+            client.ask("rollback").await;
+        }
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
 #[test]
 fn what_cannot_be_taken_along_stays() {
     run(async {

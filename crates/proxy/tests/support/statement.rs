@@ -223,6 +223,8 @@ impl Backend {
                 "SHOW"
             }
             ("savepoint", _) => "SAVEPOINT",
+            ("prepare", _) => "PREPARE",
+            ("declare", _) => "DECLARE CURSOR",
             ("release", _) => "RELEASE",
             ("discard", "all") => {
                 self.settings.clear();
