@@ -1,10 +1,13 @@
 //! What a visitor may cost: so many connections at once, so many bytes, so much time. A connection carries one request,
 //! as Patroni's do, so its limits are those of a request.
 
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,6 +26,9 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Time from the accepted connection to the first byte of the answer.
 pub const REQUEST_TIME: Duration = Duration::from_secs(5);
+
+/// The same where the answer comes when something was done that takes long.
+pub const ACTION_TIME: Duration = Duration::from_secs(60);
 
 /// Time from the first byte of the answer to the end of the connection.
 pub const RESPONSE_TIME: Duration = Duration::from_secs(30);
@@ -78,6 +84,27 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// Who has come.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// From where.
+    pub peer: SocketAddr,
+    patience: Arc<AtomicBool>,
+}
+
+impl Visitor {
+    /// The answer may take [`ACTION_TIME`]: only for a request that was read, of somebody who may ask for it.
+    pub fn wait_longer(&self) {
+        self.patience.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Connected<IncomingStream<'_, GuardedListener>> for Visitor {
+    fn connect_info(stream: IncomingStream<'_, GuardedListener>) -> Self {
+        Visitor { peer: *stream.remote_addr(), patience: stream.io().patience.clone() }
+    }
+}
+
 /// A stream that ends with an error when its visitor used up what it may cost.
 #[derive(Debug)]
 pub struct Guarded<S> {
@@ -85,6 +112,8 @@ pub struct Guarded<S> {
     deadline: Pin<Box<Sleep>>,
     bytes_left: usize,
     answering: bool,
+    /// The answer may take longer.
+    patience: Arc<AtomicBool>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -95,11 +124,20 @@ impl<S> Guarded<S> {
             deadline: Box::pin(tokio::time::sleep(REQUEST_TIME)),
             bytes_left: MAX_REQUEST_BYTES,
             answering: false,
+            patience: Arc::default(),
             _place: place,
         }
     }
 
     fn check_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.deadline.as_mut().poll(context).is_pending() {
+            return Ok(());
+        }
+        if self.answering || !self.patience.swap(false, Ordering::Relaxed) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.deadline.as_mut().reset(Instant::now() + ACTION_TIME);
+        // It wakes nobody before it was polled.
         match self.deadline.as_mut().poll(context) {
             Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
             Poll::Pending => Ok(()),

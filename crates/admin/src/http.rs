@@ -1,14 +1,15 @@
 //! The HTTP server: one handler, because the method and the first part of the path decide everything.
 
+use crate::action::{Asking, Done, Order};
 use crate::document;
 use crate::explain::Question;
-use crate::guard::{GuardedListener, MAX_BODY_BYTES};
+use crate::guard::{GuardedListener, MAX_BODY_BYTES, Visitor};
 use crate::path::{Endpoint, Health, max_lag};
 use crate::source::Source;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use pgherd_metrics::expose;
 use pgherd_topology::node::Node;
@@ -37,6 +38,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let (tell, told) = oneshot::channel::<()>();
     let router = Router::new().fallback(answer).with_state(source);
+    let router = router.into_make_service_with_connect_info::<Visitor>();
     let server = axum::serve(GuardedListener::new(listener), router).with_graceful_shutdown(async {
         // An error means that `serve` itself was dropped: stop as well.
         let _ = told.await;
@@ -51,7 +53,11 @@ pub async fn serve(
     tokio::time::timeout(STOP_TIME, server).await.unwrap_or(Ok(()))
 }
 
-async fn answer(State(source): State<Arc<dyn Source>>, request: Request) -> Response<Body> {
+async fn answer(
+    State(source): State<Arc<dyn Source>>,
+    ConnectInfo(visitor): ConnectInfo<Visitor>,
+    request: Request,
+) -> Response<Body> {
     let (head, body) = request.into_parts();
     let endpoint = Endpoint::of(head.uri.path());
     let query = head.uri.query().unwrap_or_default();
@@ -59,6 +65,12 @@ async fn answer(State(source): State<Arc<dyn Source>>, request: Request) -> Resp
         Method::GET => get(source, endpoint, query).await,
         Method::HEAD | Method::OPTIONS => bare(bare_status(&*source, endpoint, query)),
         Method::POST if endpoint == Endpoint::Explain => explain(source, &head.headers, body).await,
+        Method::POST if endpoint == Endpoint::Switchover => {
+            act(source, &visitor, &head.headers, body, Order::switchover).await
+        }
+        Method::POST if endpoint == Endpoint::Failover => {
+            act(source, &visitor, &head.headers, body, Order::failover).await
+        }
         _ => text(StatusCode::NOT_IMPLEMENTED, "text/html", UNSUPPORTED.to_string()),
     }
 }
@@ -79,7 +91,9 @@ async fn get(source: Arc<dyn Source>, endpoint: Endpoint, query: &str) -> Respon
         Endpoint::Node => node(&*source, StatusCode::OK),
         Endpoint::Health(health) => checked(&*source, health, query),
         // As in Patroni: whatever has no answer of its own shows the node.
-        Endpoint::Unserved | Endpoint::Unknown => node(&*source, StatusCode::SERVICE_UNAVAILABLE),
+        Endpoint::Switchover | Endpoint::Failover | Endpoint::Unserved | Endpoint::Unknown => {
+            node(&*source, StatusCode::SERVICE_UNAVAILABLE)
+        }
     }
 }
 
@@ -93,6 +107,8 @@ fn bare_status(source: &dyn Source, endpoint: Endpoint, query: &str) -> StatusCo
         | Endpoint::Cluster
         | Endpoint::History
         | Endpoint::Explain
+        | Endpoint::Switchover
+        | Endpoint::Failover
         | Endpoint::Node
         | Endpoint::Unserved
         | Endpoint::Unknown => StatusCode::SERVICE_UNAVAILABLE,
@@ -141,6 +157,37 @@ async fn metrics(source: Arc<dyn Source>) -> Response<Body> {
             bare(StatusCode::INTERNAL_SERVER_ERROR)
         }
     }
+}
+
+/// Whoever may ask for it waits until it is done.
+async fn act(
+    source: Arc<dyn Source>,
+    visitor: &Visitor,
+    headers: &HeaderMap,
+    body: Body,
+    read: fn(&[u8]) -> Result<Order, Done>,
+) -> Response<Body> {
+    let admitted = Asking::read(visitor.peer.ip(), headers).and_then(|asking| source.admits(&asking));
+    if let Err(denied) = admitted {
+        let (status, words) = denied.answer();
+        let mut response = text(status, "text/html", words.to_owned());
+        if status == StatusCode::UNAUTHORIZED {
+            let realm = axum::http::HeaderValue::from_static("Basic realm=\"pgherd\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, realm);
+        }
+        return response;
+    }
+    let Ok(bytes) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "text/html", "the body is too long".into());
+    };
+    let (status, words) = match read(&bytes) {
+        Ok(order) => {
+            visitor.wait_longer();
+            source.act(order).await
+        }
+        Err(refused) => refused,
+    };
+    text(StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), "text/html", words)
 }
 
 /// Asked for by its content type, so that no page in somebody's browser can ask it of a pgherd nearby.

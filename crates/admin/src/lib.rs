@@ -7,6 +7,7 @@
 //! exists, because health checks and dashboards in the field are written for it. The console is PgBouncer's, for the
 //! same reason; whoever comes to it was authenticated before. Deliberately absent: authentication (over HTTP there is
 //! nothing to protect yet but reading; bind it where its readers are), TLS, and any state of its own.
+pub mod action;
 pub mod console;
 pub mod document;
 pub mod explain;

@@ -18,6 +18,10 @@ pub enum Endpoint {
     History,
     /// Where statements would go, and why.
     Explain,
+    /// Another primary.
+    Switchover,
+    /// A primary.
+    Failover,
     /// This pgherd's own document, whatever its health.
     Node,
     /// One of Patroni's that this pgherd does not answer.
@@ -68,6 +72,8 @@ impl Endpoint {
             "cluster" => Endpoint::Cluster,
             "history" => Endpoint::History,
             "explain" => Endpoint::Explain,
+            "switchover" => Endpoint::Switchover,
+            "failover" => Endpoint::Failover,
             "patroni" => Endpoint::Node,
             known if UNSERVED.contains(&known) => Endpoint::Unserved,
             _ => health_of(path).map_or(Endpoint::Unknown, Endpoint::Health),

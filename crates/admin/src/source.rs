@@ -1,5 +1,6 @@
 //! What this crate shows, and where it comes from.
 
+use crate::action::{Asking, Denied, Doing, Order};
 use crate::explain::{Explanation, Question};
 use pgherd_topology::lsn::{Lsn, Timeline};
 use pgherd_topology::node::{Role, Tags};
@@ -35,6 +36,15 @@ pub trait Source: Send + Sync + 'static {
 
     /// The changes of primary that the journal holds, oldest first.
     fn history(&self) -> Vec<Change>;
+
+    /// May this visitor change something?
+    ///
+    /// # Errors
+    /// [`Denied`]: why not.
+    fn admits(&self, asking: &Asking) -> Result<(), Denied>;
+
+    /// Does something. What is given back may wait, for less than [`crate::guard::ACTION_TIME`].
+    fn act(&self, order: Order) -> Doing;
 
     /// Where statements would go, and why. What is given back may wait, for less than
     /// [`crate::guard::REQUEST_TIME`].

@@ -1,6 +1,7 @@
 //! Where the crates are put together: threads, wiring, signals. No policy.
 
 pub mod balancers;
+pub mod change;
 pub mod console;
 pub mod control;
 pub mod entrance;

@@ -1,5 +1,6 @@
 //! What a person types. Data goes to standard output, talk to standard error; exit codes have a meaning.
 
+pub mod change;
 pub mod cluster;
 pub mod demo;
 pub mod explain;
@@ -26,6 +27,10 @@ pub mod exit {
     pub const DEGRADED: u8 = 3;
     /// Nobody accepts writes.
     pub const NO_PRIMARY: u8 = 4;
+    /// What was asked for is refused; nothing was done.
+    pub const REFUSED: u8 = 5;
+    /// It was begun, and undone.
+    pub const ROLLED_BACK: u8 = 7;
     /// What is asked is not there: no server to talk to, no PostgreSQL programs.
     pub const UNAVAILABLE: u8 = 69;
     /// The settings cannot be used.
@@ -80,6 +85,10 @@ pub enum Command {
     /// Show the cluster: who is primary, who is read from, and why not
     #[command(alias = "list")]
     Status(StatusArgs),
+    /// Make another node the primary, while there is one
+    Switchover(change::Arguments),
+    /// Make a node the primary, whether or not there is one
+    Failover(change::Arguments),
     /// Say where a statement would go, and why
     Explain(explain::Arguments),
     /// Start a primary and replicas from nothing in a temporary directory, with the proxy in front
@@ -196,6 +205,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Config(command) => settings::run(&command),
         Command::Status(args) => status::run(&args, &talk),
+        Command::Switchover(args) => change::switchover(&args, &talk),
+        Command::Failover(args) => change::failover(&args, &talk),
         Command::Explain(args) => explain::run(&args, &talk),
         Command::Demo(args) => ExitCode::from(demo::run(&args)),
         Command::Health(args) => health::run(&args, &talk),

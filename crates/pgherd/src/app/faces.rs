@@ -1,6 +1,7 @@
 //! What the process shows over HTTP.
 
 use crate::app::House;
+use pgherd_admin::action::{self, Asking, Denied, Order};
 use pgherd_admin::explain::Question;
 use pgherd_admin::source::{Change, Explaining, Facts, Failover, Member, MemberRole, Read, Source};
 use pgherd_controller::ledger::Line;
@@ -95,6 +96,15 @@ impl Source for Faces {
         routed(&mut sheet, &self.house);
         process(&mut sheet, &self.house);
         sheet.finish()
+    }
+
+    fn admits(&self, asking: &Asking) -> Result<(), Denied> {
+        super::change::admits(&self.house.settings.read().api, asking)
+    }
+
+    fn act(&self, order: Order) -> action::Doing {
+        let house = self.house.clone();
+        Box::pin(async move { super::change::answered(&house, order).await })
     }
 
     fn explain(&self, question: Question) -> Explaining {

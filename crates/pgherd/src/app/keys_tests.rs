@@ -56,6 +56,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("node.ssl_cert", "needs certificates: the tests of connecting"),
     ("node.ssl_key", "needs certificates: the tests of connecting"),
     ("api.listen", "bound by the control thread"),
+    ("api.auth", "who may change something: app::change"),
+    ("api.auth.admin.user", "who may change something: app::change"),
+    ("api.auth.admin.password", "who may change something: app::change"),
+    ("api.auth.admin.password_file", "who may change something: app::change"),
+    ("api.auth.admin.password_env", "who may change something: app::change"),
     ("notify.kind", "names the section, all of which comes later"),
 ];
 

@@ -26,8 +26,20 @@ pub fn get(address: &HostPort, path: &str, timeout: Duration) -> Result<Answer, 
 
 /// Posts a JSON document to `path`. The error is a sentence for people.
 pub fn post(address: &HostPort, path: &str, json: &str, timeout: Duration) -> Result<Answer, String> {
+    post_as(address, path, json, None, timeout)
+}
+
+/// The same with the credentials of basic authentication, encoded.
+pub fn post_as(
+    address: &HostPort,
+    path: &str,
+    json: &str,
+    basic: Option<&str>,
+    timeout: Duration,
+) -> Result<Answer, String> {
     let length = json.len();
-    let rest = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}");
+    let basic = basic.map_or_else(String::new, |basic| format!("Authorization: Basic {basic}\r\n"));
+    let rest = format!("Content-Type: application/json\r\n{basic}Content-Length: {length}\r\n\r\n{json}");
     ask(address, "POST", path, &rest, timeout)
 }
 

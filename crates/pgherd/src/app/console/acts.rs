@@ -3,10 +3,9 @@
 use super::setting;
 use super::tables::is_own;
 use crate::app::House;
+use crate::app::change::{self, Failed};
 use crate::app::orders::{Order, Reply};
 use pgherd_admin::console::act::{Act, Shutdown};
-use pgherd_controller::error::ControlError;
-use pgherd_failover::journal::Kind;
 use pgherd_proxy::card::{Bell, Card};
 use pgherd_wire::sqlstate::code;
 use pgherd_wire::write::{Report, Severity};
@@ -68,13 +67,9 @@ pub(super) async fn act(house: Arc<House>, act: Act) -> Result<(), Report> {
             let done = order(&house, |reply| Order::Set(change, reply)).await?;
             done.map_err(|why| error(code::INVALID_PARAMETER_VALUE, "SET failed").detail(why.to_string()))
         }
-        Act::Switchover(to) => {
-            asked(house.controller.switchover(to.as_deref()).await, "SWITCHOVER")?;
-            changed(&house, "SWITCHOVER").await
-        }
+        Act::Switchover(to) => told(change::switchover(&house, to.as_deref()).await, "SWITCHOVER"),
         Act::Failover { to, allow_loss } => {
-            asked(house.controller.failover(to.as_deref(), allow_loss).await, "FAILOVER")?;
-            changed(&house, "FAILOVER").await
+            told(change::failover(&house, to.as_deref(), allow_loss).await, "FAILOVER")
         }
         Act::Shutdown(how) => {
             house.orders.give(Order::Shutdown(how)).await.map_err(|_| ending())?;
@@ -87,29 +82,14 @@ pub(super) async fn act(house: Arc<House>, act: Act) -> Result<(), Report> {
     }
 }
 
-fn asked(answer: Result<(), ControlError>, what: &str) -> Result<(), Report> {
-    answer.map_err(|why| {
-        error(code::NOT_IN_PREREQUISITE_STATE, format!("{what} cannot be done")).detail(why.to_string())
-    })
-}
-
-/// Waits for the end of a change of primary that is under way. Given up, it goes on.
-async fn changed(house: &House, what: &str) -> Result<(), Report> {
-    while house.controller.status().change.is_some() {
-        tokio::time::sleep(LOOK).await;
-    }
-    let view = house.controller.status();
-    let mut lines = view.journal.iter().rev().map(|line| &line.entry);
-    let undone = lines
-        .clone()
-        .find(|entry| entry.kind == Kind::Plan)
-        .is_some_and(|entry| entry.text.ends_with("is undone"));
-    if view.primary.is_some() && !undone {
-        return Ok(());
-    }
-    let why =
-        lines.find(|entry| entry.kind == Kind::Refused).map_or("nobody was promoted", |entry| &entry.text);
-    Err(error(code::NOT_IN_PREREQUISITE_STATE, format!("{what} was given up")).detail(why))
+/// What became of a change of primary, for whoever waits at the console.
+fn told(done: Result<String, Failed>, what: &str) -> Result<(), Report> {
+    let (words, why) = match done {
+        Ok(_) => return Ok(()),
+        Err(Failed::Impossible(why)) => (format!("{what} cannot be done"), why),
+        Err(Failed::GivenUp(why)) => (format!("{what} was given up"), why),
+    };
+    Err(error(code::NOT_IN_PREREQUISITE_STATE, words).detail(why))
 }
 
 fn error(code: &'static str, what: impl Into<String>) -> Report {

@@ -73,11 +73,11 @@ pub(super) const API: Section = Section {
         address("listen", "0.0.0.0:8008", Restart, "Where it listens."),
         text("face", "cluster", AtOnce, "Whom /, /primary and /replica speak for: \"cluster\" (can this pgherd serve reads and writes now?) or a node's name.").later(),
         word("primary_role_name", PrimaryRoleName::WORDS, "primary", AtOnce, "What the API calls a primary: \"master\" is Patroni 3's word.").later(),
-        word("auth", ApiAuth::WORDS, "", AtOnce, "\"none\" leaves changes open to everybody who can connect; otherwise they need the password below, or come from loopback when there is none.").unset("password", "none").later(),
-        text("auth.admin.user", "admin", AtOnce, "Name for HTTP basic authentication.").later(),
-        secret("auth.admin.password", AtOnce, "Password for it.").later(),
-        path("auth.admin.password_file", PathRule::File, AtOnce, "File that holds it.").later(),
-        text("auth.admin.password_env", "", AtOnce, "Environment variable that holds it.").unset("none", "PGHERD_ADMIN_PASSWORD").later(),
+        word("auth", ApiAuth::WORDS, "", AtOnce, "\"none\" leaves changes open to everybody who can connect; otherwise they need the password below, or come from loopback when there is none.").unset("password", "none"),
+        text("auth.admin.user", "admin", AtOnce, "Name for HTTP basic authentication."),
+        secret("auth.admin.password", AtOnce, "Password for it."),
+        path("auth.admin.password_file", PathRule::File, AtOnce, "File that holds it."),
+        text("auth.admin.password_env", "", AtOnce, "Environment variable that holds it.").unset("none", "PGHERD_ADMIN_PASSWORD"),
     ],
 };
 
