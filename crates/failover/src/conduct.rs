@@ -163,6 +163,9 @@ pub(crate) fn pay(state: &mut State, ended: &Ended) {
     }
     if undoes("thaw") || undoes("follow") {
         state.owe(ended.node, |debt| debt.conninfo = None);
+        // It may be read from again, as soon as that is seen.
+        let at = state.now;
+        state.act(Action::Probe { node: ended.node, at });
     }
 }
 
