@@ -45,6 +45,10 @@ pub enum Guard {
     ShuttingDown,
     /// Strategy `manual`.
     Manual,
+    /// An operator wants nothing to be begun.
+    Paused,
+    /// The last attempt or failover was not long enough ago: for so long yet.
+    TooSoon(Duration),
 }
 
 /// What a failover would do now.
@@ -139,7 +143,14 @@ fn guard(state: &State, plan: &Plan) -> Option<Guard> {
     if stops.and_then(|suspicion| suspicion.first).is_some_and(graced) {
         return Some(Guard::ShuttingDown);
     }
-    (state.policy.strategy == Strategy::Manual).then_some(Guard::Manual)
+    if state.policy.strategy == Strategy::Manual {
+        return Some(Guard::Manual);
+    }
+    if state.paused {
+        return Some(Guard::Paused);
+    }
+    let left = state.not_before.saturating_sub(state.now);
+    (!left.is_zero()).then_some(Guard::TooSoon(left))
 }
 
 /// A standby whose receiver heard from its sender after our first failure: the primary lives, only we do not see it.
@@ -182,6 +193,10 @@ impl Plan {
             Some(Guard::CrashRecovery) => format!("{would}, but the primary is starting up"),
             Some(Guard::ShuttingDown) => format!("{would}, but the primary is still shutting down"),
             Some(Guard::Manual) => format!("{would}, but failover_strategy is manual"),
+            Some(Guard::Paused) => format!("{would}, but failover is paused"),
+            Some(Guard::TooSoon(_)) => {
+                format!("{would}, but waits, because the last attempt or failover was just now")
+            }
         }
     }
 }

@@ -97,7 +97,7 @@ impl Default for Policy {
             fencing: Fencing::BestEffort,
             drain_timeout: Duration::from_secs(10),
             promote_timeout: Duration::from_secs(60),
-            failover_block: Duration::from_secs(300),
+            failover_block: Duration::from_secs(30),
             strategy: Strategy::Supervised,
             min_replicas_for_failover: 1,
             maximum_lag_on_failover: Some(1 << 20),
