@@ -105,6 +105,8 @@ pub(crate) fn conduct(state: &mut State) {
         if operation.errands.is_none() {
             enter(state, &mut operation);
         }
+        let now = state.now;
+        operation.errands.iter_mut().flatten().for_each(|errand| errand.age(now));
         let next = steps::next(state, &mut operation);
         match next {
             Next::Stay => return ask(state, operation),

@@ -90,8 +90,8 @@ impl Errand {
         };
     }
 
-    /// Time passes. True: it is to be asked for now.
-    pub(crate) fn is_due(&mut self, now: Duration) -> bool {
+    /// Time passes.
+    pub(crate) fn age(&mut self, now: Duration) {
         match self.state {
             Progress::Asked(at) if now >= at + self.limit => self.fail(now, &"no answer in time".into()),
             Progress::Due(_) if self.until.is_some_and(|until| now >= until) => {
@@ -99,6 +99,10 @@ impl Errand {
             }
             _ => {}
         }
+    }
+
+    /// Is it to be asked for now? Then it counts as asked for.
+    pub(crate) fn is_due(&mut self, now: Duration) -> bool {
         let due = matches!(self.state, Progress::Due(at) if now >= at);
         if due {
             self.state = Progress::Asked(now);

@@ -185,6 +185,8 @@ fn promote(state: &mut State, operation: &mut Operation, errands: &[Errand]) -> 
     if leads {
         state.trigger(Trigger::Done);
         claim::route(state, id);
+        // It is nobody's standby any more.
+        state.owe(id, |debt| debt.conninfo = None);
         return Next::Go(Step::Follow);
     }
     if matches!(errands.first().and_then(Errand::report), Some(Report::Promoted { .. })) && !leads {

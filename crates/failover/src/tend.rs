@@ -37,6 +37,7 @@ pub(crate) fn tend(state: &mut State) {
     }
     let mut chores = std::mem::take(&mut state.chores);
     for errand in &mut chores {
+        errand.age(now);
         if errand.is_due(now) {
             let (node, deed) = (errand.node, errand.deed.clone());
             state.act(Action::Do { plan: 0, node, deed, limit: LIMIT });
