@@ -4,11 +4,12 @@ use crate::deed::{Deed, Ended};
 use crate::errand::{Errand, Taken};
 use crate::event::Action;
 use crate::journal;
+use crate::member::Member;
 use crate::phase::{Phase, Trigger};
 use crate::plan::{Frozen, Kind, Plan, Step};
 use crate::state::State;
 use crate::steps;
-use pgherd_topology::node::Role;
+use pgherd_topology::node::{Address, Role};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,10 +185,26 @@ fn enter(state: &mut State, operation: &mut Operation) {
     operation.errands = Some(wanted.into_iter().map(errand).collect());
 }
 
+/// It receives from another standby, and will go on to, whoever that receives from.
+fn is_cascaded(state: &State, member: &Member) -> bool {
+    let receiver = member.facts.as_ref().and_then(|facts| facts.receiver.as_ref());
+    let Some((host, port)) =
+        receiver.and_then(|receiver| receiver.sender_host.clone().zip(receiver.sender_port))
+    else {
+        return false;
+    };
+    let from = match host.starts_with('/') {
+        true => Address::Unix(host, port),
+        false => Address::Tcp(host, port),
+    };
+    let sends = |other: &&Member| other.role() == Role::Standby && other.spec.address == from;
+    state.members.iter().filter(|other| other.id != member.id).any(|other| sends(&other))
+}
+
 /// All standbys that answer: to be written down, with where they receive from, before they are touched.
 fn name_standbys(state: &mut State, plan: &mut Plan) {
     for member in state.members.iter().filter(|member| member.answers()) {
-        if member.role() != Role::Standby || !member.belongs_to(state.system) {
+        if member.role() != Role::Standby || !member.belongs_to(state.system) || is_cascaded(state, member) {
             continue;
         }
         let debt = state.debts.entry(member.spec.name.clone()).or_default();

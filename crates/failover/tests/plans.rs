@@ -5,7 +5,7 @@ mod story;
 use pgherd_failover::deed::{Deed, Ended, Report};
 use pgherd_failover::event::{Action, Event, Output, Request};
 use pgherd_failover::journal::Kind;
-use pgherd_failover::observation::FailureKind;
+use pgherd_failover::observation::{FailureKind, Receiver};
 use pgherd_failover::plan::Step;
 use pgherd_failover::policy::{Fencing, Policy};
 use pgherd_failover::state::State;
@@ -141,6 +141,21 @@ fn without_a_confirmed_fence_nobody_is_promoted_where_one_is_required() {
     asked.note(&output);
     assert_eq!(asked.words(), [(1, "thaw"), (2, "thaw")], "all goes back");
     assert!(story.last(Kind::Refused).contains("could not be fenced"), "{}", story.last(Kind::Refused));
+}
+
+#[test]
+fn a_standby_of_a_standby_stays_where_it_is() {
+    let mut story = cluster(Policy::default());
+    let mut facts = standby(1, 1000);
+    facts.receiver = Some(Receiver {
+        status: Some("streaming".into()),
+        sender_host: Some("db".into()),
+        // pg1's.
+        sender_port: Some(5433),
+        ..Receiver::default()
+    });
+    story.sees(2, facts);
+    assert_eq!(kill(&mut story).words(), [(0, "fence"), (1, "freeze")]);
 }
 
 #[test]
