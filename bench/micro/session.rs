@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use pgherd_session::cached::Keeping;
 use pgherd_session::effect::effects;
 use pgherd_session::machine::{Limits, Machine};
 use pgherd_session::params::Settings;
@@ -70,7 +71,8 @@ impl Session {
             max_client_statements: 100,
             session_mode: false,
             probing: Default::default(),
-            unnamed: Default::default(),
+            // The server's answers are the same each time.
+            unnamed: Keeping::Never,
         };
         let mut session = Self {
             machine: Machine::new(1, Arc::new(Texts::default()), Settings::default(), limits),
