@@ -54,7 +54,8 @@ impl Machine {
     fn is_in_doubt(&self, name: &[u8]) -> bool {
         let speaks = |undo: &Undo| match undo {
             Undo::Named(named) | Undo::Closed(named, _) => **named == *name,
-            Undo::Unnamed(_) => name.is_empty(),
+            // Also where it was only made anew on the server.
+            Undo::Unnamed(_) | Undo::Lent(1..) => name.is_empty(),
             Undo::Dropped(end) => name.is_empty() && end.serial != 0,
             _ => false,
         };

@@ -67,9 +67,9 @@ impl Machine {
         self.turns.waiting
     }
 
-    /// Its turn has come: the client's bytes are to be shown again.
+    /// Its turn has come: the client's bytes are to be shown again. Where the server reads a copy meanwhile, the next message is what it reads, whatever it is.
     pub fn has_its_turn(&self) -> bool {
-        self.turns.waiting && self.owed.is_empty()
+        self.turns.waiting && (self.owed.is_empty() || self.copy_in)
     }
 
     /// From now on it is noticed when the client speaks of `synchronous_commit`.
