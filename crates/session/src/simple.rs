@@ -120,7 +120,9 @@ impl Machine {
     /// DEALLOCATE of a statement that only we know by that name is answered in its turn. One of all needs the server only when that has statements of SQL's
     /// PREPARE, which pin, or when something is owed before it.
     fn deallocate(&mut self, text: &[u8], down: &mut impl Sink) -> bool {
-        let Some(mut effects) = effects(text).filter(|effects| effects.list.len() == 1) else { return false };
+        // What follows it in the same text must not be lost.
+        let alone = |effects: &Effects| effects.list.len() == 1 && ending(text, true) != Ending::Any;
+        let Some(mut effects) = effects(text).filter(alone) else { return false };
         match effects.list.pop_front() {
             Some(Effect::Deallocate(None)) => {
                 let alone = self.owed.is_empty() && self.pin.is_none() && !self.is_mid_reply();
