@@ -104,7 +104,8 @@ impl Machine {
 
     /// A text that goes to the server may let go of what pins the session.
     pub(crate) fn suspect_of_text(&mut self, text: &[u8]) {
-        if self.pin == Some(Pin::AdvisoryLock) && memchr::memmem::find(text, b"unlock").is_some() {
+        let unlocks = || text.windows(6).any(|word| word.eq_ignore_ascii_case(b"unlock"));
+        if self.pin == Some(Pin::AdvisoryLock) && unlocks() {
             self.suspect(Pin::AdvisoryLock);
         }
     }

@@ -157,6 +157,16 @@ fn what_was_prepared_pins_whenever_it_is_run() {
 }
 
 #[test]
+fn an_unlock_is_heard_in_capitals_too() {
+    let mut stage = Stage::new(Probing::Auto);
+    stage.run("SELECT PG_ADVISORY_LOCK(1)", b"SELECT 1");
+    stage.probe(["f", "t", "f", "f", "f"], &[]);
+    stage.run("SELECT PG_ADVISORY_UNLOCK(1)", b"SELECT 1");
+    stage.probe(NOTHING, &[]);
+    assert!(stage.machine.is_free());
+}
+
+#[test]
 fn what_was_prepared_ends_a_pin_whenever_it_is_run() {
     let mut stage = Stage::new(Probing::Auto);
     stage.prepare(b"unlock", "select pg_advisory_unlock(1)");
