@@ -178,7 +178,8 @@ fn freeze(state: &State, plan: &mut Plan, errands: &[Errand]) -> Next {
 fn promote(state: &mut State, operation: &mut Operation, errands: &[Errand]) -> Next {
     let plan = &operation.plan;
     let Some(member) = plan.candidate.as_ref().and_then(|name| state.named(name)) else {
-        return Next::Stay;
+        // Whether it was promoted nobody can tell any more.
+        return Next::Drop("the candidate was removed".to_owned());
     };
     let id = member.id;
     let leads = member.answers() && member.claims(state.system) && sole_on_top(state, plan, id);
