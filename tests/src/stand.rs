@@ -13,6 +13,10 @@ pub const PASSWORD: &str = r"it's a \ secret";
 /// The variable that names the pgherd to test.
 pub const EXECUTABLE_VARIABLE: &str = "PGHERD_BIN";
 
+/// What pgherd says of a port that somebody listens on, and how often other ports are tried.
+const TAKEN: &str = "Address already in use";
+const TRIES: usize = 3;
+
 /// A cluster of a primary and two replicas with pgherd in front on free ports.
 #[derive(Debug)]
 pub struct Stand {
@@ -39,18 +43,21 @@ impl Stand {
             ..Options::default()
         })
         .await?;
-        let front = Front::start(
-            &lab,
-            &FrontOptions {
-                executable,
-                ports: Ports::free()?,
-                cluster: "stand".to_owned(),
-                users: vec![(USER.to_owned(), PASSWORD.to_owned())],
-                settings: settings.iter().map(|(s, line)| ((*s).to_owned(), (*line).to_owned())).collect(),
-            },
-        )
-        .await?;
-        Ok(Self { front, lab })
+        let mut options = FrontOptions {
+            executable,
+            ports: Ports::free()?,
+            cluster: "stand".to_owned(),
+            users: vec![(USER.to_owned(), PASSWORD.to_owned())],
+            settings: settings.iter().map(|(s, line)| ((*s).to_owned(), (*line).to_owned())).collect(),
+        };
+        for _ in 0..TRIES {
+            match Front::start(&lab, &options).await {
+                // Another test was given the same port, and was faster.
+                Err(LabError::Died { log, .. }) if log.contains(TAKEN) => options.ports = Ports::free()?,
+                started => return Ok(Self { front: started?, lab }),
+            }
+        }
+        Ok(Self { front: Front::start(&lab, &options).await?, lab })
     }
 
     /// The cluster behind.
