@@ -73,6 +73,14 @@ pub(crate) fn lock_on_replica() -> Report {
         .hint("Take the lock before anything else in the transaction, or put /* pgherd: primary */ before its first statement.")
 }
 
+/// A failed transaction on a replica is ended with COMMIT, and in the same request goes on what only the primary can do.
+pub(crate) fn goes_on_after_end() -> Report {
+    let message = "cannot go on after the end of a failed transaction that runs on a replica";
+    Report::new(Severity::Error, code::NOT_IN_PREREQUISITE_STATE, message)
+        .detail("What follows the COMMIT in the same request must run on the primary.")
+        .hint("Send ROLLBACK alone, and then the rest.")
+}
+
 /// A setting of ours cannot have this value.
 pub(crate) fn bad_setting(name: &str, value: &str, hint: String) -> Report {
     let message = format!("invalid value for parameter \"{name}\": \"{value}\"");

@@ -7,7 +7,7 @@ use crate::session::{Fate, Session};
 use crate::wish::context;
 use pgherd_route::rule::Rule;
 use pgherd_route::verdict::Class;
-use pgherd_session::begin::{Begin, Control, control};
+use pgherd_session::begin::{Begin, Control, End, control};
 use pgherd_session::block::Step;
 use pgherd_session::survey::Part;
 
@@ -20,13 +20,17 @@ impl Session {
         let known = known.as_ref().map_or(&nothing, |known| &***known);
         let Some(verdict) = self.read_unit(&context(&self.manner, known, true)) else { return Ok(false) };
         let must_leave = verdict.must_leave_replica(self.machine.has_read());
-        if must_leave && self.machine.can_reopen() {
+        let end = self.leading_end().filter(|_| must_leave);
+        let ends_elsewhere = end.is_some_and(|end| self.machine.can_end_elsewhere(end));
+        if must_leave && (self.machine.can_reopen() || ends_elsewhere) {
             return Err(Fate::Moves);
         }
         let step = self.step(verdict.class, verdict.rule, !verdict.has_several());
         self.chance = self.terms.rerun && step == Step::Reads && self.machine.can_move();
         self.machine.admit(step);
-        if must_leave && self.only_text().is_some_and(speaks_of_locks) {
+        if end.is_some() && self.machine.is_failed() {
+            self.machine.refuse_request(answer::goes_on_after_end());
+        } else if must_leave && self.only_text().is_some_and(speaks_of_locks) {
             // A standby would take it, and it would exclude nobody.
             self.machine.veto(answer::lock_on_replica());
         }
@@ -69,6 +73,11 @@ impl Session {
         found.filter(|_| count == 1)
     }
 
+    /// The end of the block that the unit at the front begins with.
+    fn leading_end(&self) -> Option<End> {
+        self.machine.leading_end(self.desk.as_ref()?.up.undecided_bytes())
+    }
+
     /// The BEGIN that the unit at the front begins with, where that is a text of its own.
     fn opening(&self) -> Option<Begin> {
         let (mut first, limit) = (None, self.shared.policy.load().max_classified);
@@ -95,8 +104,9 @@ impl Session {
         let node = held.node;
         let cancelled = self.card().let_go();
         self.note_floors(&held);
+        let end = self.leading_end();
         let (mut server, pool) = held.give();
-        server.baggage.0 = self.machine.move_on();
+        server.baggage.0 = self.machine.move_on(end);
         if cancelled {
             pool.forget(server);
         } else {

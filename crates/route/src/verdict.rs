@@ -178,7 +178,8 @@ impl Verdict {
     }
 
     /// In a READ ONLY block on a replica: this must not run there, and on the primary it may. What the text shows to write is refused by both alike; what opens
-    /// cursors or locks tables has its place where the block is. `has_read`: the block has a snapshot, so its modes cannot be changed any more.
+    /// cursors or locks tables has its place where the block is. `has_read`: the block has a snapshot, so its modes cannot be changed any more. What follows
+    /// the block's end is in no READ ONLY transaction any more.
     pub fn must_leave_replica(&self, has_read: bool) -> bool {
         let stays = matches!(
             self.rule,
@@ -190,12 +191,14 @@ impl Verdict {
                 | Rule::Cursor
                 | Rule::Incomplete
         );
+        let goes_on = self.control.ends && self.has_several();
         match self.class {
-            Class::Write | Class::Pin => !stays,
+            Class::Write | Class::Pin => goes_on || !stays,
+            Class::BeginReadWrite => goes_on,
             Class::Session => {
                 !has_read && (self.control.mode == Some(Access::ReadWrite) || self.control.serializable)
             }
-            Class::Read | Class::BeginReadOnly | Class::BeginReadWrite | Class::End | Class::Error => false,
+            Class::Read | Class::BeginReadOnly | Class::End | Class::Error => false,
         }
     }
 
@@ -256,6 +259,18 @@ mod tests {
         let mut mode = Verdict::new(Class::Session, Rule::Setting, 0);
         mode.control.mode = Some(Access::ReadWrite);
         assert!(mode.must_leave_replica(false) && !mode.must_leave_replica(true));
+        // What comes after the block's end is not in it.
+        for (class, rule, expected) in [
+            (Class::Write, Rule::DataChange, true),
+            (Class::Pin, Rule::Utility, true),
+            (Class::BeginReadWrite, Rule::Begin, true),
+            (Class::End, Rule::End, false),
+        ] {
+            let mut verdict = Verdict { statements: 2, ..Verdict::new(class, rule, 0) };
+            assert!(!verdict.must_leave_replica(true), "{rule:?}");
+            verdict.control.ends = true;
+            assert_eq!(verdict.must_leave_replica(true), expected, "{rule:?}");
+        }
     }
 
     #[test]

@@ -29,6 +29,31 @@ pub enum Control {
     Rollback,
 }
 
+/// How a block ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With COMMIT or END.
+    Commit,
+    /// With ROLLBACK or ABORT.
+    Rollback,
+}
+
+/// The end of a block (without AND CHAIN) that is the first statement of `text`, whatever follows it.
+pub fn leading_end(text: &[u8]) -> Option<End> {
+    let mut tokens = Tokens::new(text);
+    let first = tokens.next()?;
+    let end = match first {
+        _ if first.is("commit") || first.is("end") => End::Commit,
+        _ if first.is("rollback") || first.is("abort") => End::Rollback,
+        _ => return None,
+    };
+    let mut next = tokens.next();
+    if next.as_ref().is_some_and(|t| t.is("work") || t.is("transaction")) {
+        next = tokens.next();
+    }
+    next.is_none_or(|t| t.is_byte(b';')).then_some(end)
+}
+
 /// Reads `text` when the whole of it is one statement of a form PostgreSQL is sure to accept; `None` for everything else.
 pub fn control(text: &[u8]) -> Option<Control> {
     if !may_control(text) {
@@ -180,6 +205,25 @@ mod tests {
             "",
         ] {
             assert_eq!(control(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn knows_what_begins_with_the_end() {
+        for text in ["commit", " END; select 1", "/* x */ commit work ; update t set a = 1"] {
+            assert_eq!(leading_end(text.as_bytes()), Some(End::Commit), "{text}");
+        }
+        for text in ["rollback;select 1", "ABORT TRANSACTION;"] {
+            assert_eq!(leading_end(text.as_bytes()), Some(End::Rollback), "{text}");
+        }
+        for text in [
+            "commit and chain; select 1",
+            "rollback to a; select 1",
+            "commit prepared 'x'",
+            "select 1; commit",
+            "",
+        ] {
+            assert_eq!(leading_end(text.as_bytes()), None, "{text}");
         }
     }
 

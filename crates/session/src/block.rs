@@ -4,7 +4,7 @@
 //! another server as where it was begun, once the settings and savepoints it has made are made there too. At the stricter levels that holds until its first
 //! snapshot is taken.
 
-use crate::begin::Begin;
+use crate::begin::{Begin, End};
 use crate::effect::{Effect, effects};
 use crate::machine::Machine;
 use pgherd_wire::backend::Status;
@@ -138,11 +138,28 @@ impl Machine {
 
     /// Between two units: the block could go on elsewhere, and nothing of it is on its way.
     pub fn can_reopen(&self) -> bool {
-        self.owed.is_empty()
-            && !self.batch
-            && !self.is_mid_request()
-            && !self.is_mid_reply()
-            && self.can_move()
+        self.rests() && self.can_move()
+    }
+
+    /// Nothing of a unit is on its way.
+    fn rests(&self) -> bool {
+        self.owed.is_empty() && !self.batch && !self.is_mid_request() && !self.is_mid_reply()
+    }
+
+    /// Between two units: the one at the front runs this end of the block before anything else. So nothing of the block is needed any more, and another server
+    /// with a block to end will do. In a failed block COMMIT is answered ROLLBACK, which none but a failed block answers.
+    pub fn can_end_elsewhere(&self, end: End) -> bool {
+        let has_end = match self.status {
+            Status::Open => true,
+            Status::Failed => end == End::Rollback,
+            Status::Idle => false,
+        };
+        has_end && self.block.is_some() && self.pin.is_none() && self.rests()
+    }
+
+    /// The block has failed: only its end is not refused.
+    pub fn is_failed(&self) -> bool {
+        self.status == Status::Failed
     }
 
     /// A unit is over: what it did to the block counts, or the block is over as well.
@@ -174,8 +191,14 @@ impl Machine {
     }
 
     /// Leaves the server in the middle of the block, which goes on at the next one. The server still has its part of the transaction open. Only when
-    /// [`Machine::can_reopen`].
-    pub fn move_on(&mut self) -> Option<Box<crate::server::ServerState>> {
+    /// [`Machine::can_reopen`], or with the `end` of [`Machine::can_end_elsewhere`].
+    pub fn move_on(&mut self, end: Option<End>) -> Option<Box<crate::server::ServerState>> {
+        let committed = end == Some(End::Commit) && self.status == Status::Open;
+        let kept = committed.then(|| self.settings.clone());
+        self.forget_changes();
+        if let Some(settings) = kept {
+            self.settings = settings;
+        }
         let mut server = self.detach();
         if let Some(server) = server.as_mut() {
             // It goes with the ROLLBACK that a simple query is.
@@ -185,6 +208,7 @@ impl Machine {
         self.forget_server();
         self.block = block;
         self.begin = self.reopening();
+        self.status = Status::Open;
         server
     }
 }

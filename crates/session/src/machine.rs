@@ -321,7 +321,6 @@ impl Machine {
     pub(crate) fn owe(&mut self, kind: Kind) -> &mut Owed {
         if kind.ends_unit() {
             self.turns.units += 1;
-            self.turns.admitted = false;
             self.unnamed.trust = Trust::None;
         }
         self.owed.push(Owed::new(kind, Fate::Forward))

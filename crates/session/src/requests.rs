@@ -58,6 +58,9 @@ impl Machine {
             if !matches!(verdict, Verdict::Stop(_)) {
                 let bytes = u32::try_from(frame.total).unwrap_or(u32::MAX);
                 self.unnamed.shown = self.unnamed.shown.saturating_add(bytes);
+                // Also one that was answered here ends the unit that was admitted.
+                let ends = matches!(frame.tag, tag::QUERY | tag::FUNCTION_CALL | tag::SYNC);
+                self.turns.admitted &= !ends;
             }
             match verdict {
                 Verdict::Pass => self.up.start(frame.total, false),

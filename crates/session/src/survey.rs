@@ -1,5 +1,6 @@
 //! What the messages at the front ask for, before any of them is decided: the texts of one unit, up to its Query or Sync. For whoever chooses the server.
 
+use crate::begin::{End, leading_end};
 use crate::machine::Machine;
 use crate::prepared::Statement;
 use pgherd_wire::frame::{HEADER_LEN, header};
@@ -94,6 +95,30 @@ impl Machine {
             }
             if !complete {
                 return Extent::Partial;
+            }
+            rest = &rest[frame.total..];
+        }
+    }
+
+    /// The end of a block that the unit at the front runs before anything else.
+    pub fn leading_end(&self, bytes: &[u8]) -> Option<End> {
+        let (mut rest, mut found) = (bytes, None);
+        loop {
+            let frame = header(rest).ok()?.filter(|frame| frame.total <= rest.len())?;
+            let body = &rest[HEADER_LEN..frame.total];
+            match frame.tag {
+                tag::QUERY => return leading_end(query_text(body)),
+                tag::PARSE if found.is_none() => {
+                    found = Some(Parse::view(body).and_then(|view| leading_end(view.query))?)
+                }
+                tag::BIND if found.is_none() => match self.named(BindNames::view(body)?.statement) {
+                    Part::Text(text, _) => found = Some(leading_end(text)?),
+                    Part::Statement(statement) => found = Some(leading_end(statement.query())?),
+                    Part::Unreadable => return None,
+                },
+                tag::BIND | tag::DESCRIBE => {}
+                tag::EXECUTE => return found,
+                _ => return None,
             }
             rest = &rest[frame.total..];
         }

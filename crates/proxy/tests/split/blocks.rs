@@ -113,6 +113,84 @@ fn a_begin_alone_is_no_read() {
 }
 
 #[test]
+fn what_follows_the_end_runs_where_it_can() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        for level in ["", "isolation level repeatable read "] {
+            for (end, tag) in [("commit", "C:COMMIT"), ("rollback", "C:ROLLBACK")] {
+                begin(&mut client, &format!("begin {level}read only")).await;
+                let answer = client.ask(&format!("{end}; insert into writable")).await;
+                assert_eq!(answer, [tag, "C:INSERT 0 1", "Z:I"], "{level}{end}");
+                // The same as messages before one Sync.
+                begin(&mut client, &format!("begin {level}read only")).await;
+                let insert = "insert into writable";
+                let messages = [
+                    parse("", end),
+                    bind("", "", &[]),
+                    execute(""),
+                    parse("", insert),
+                    bind("", "", &[]),
+                    execute(""),
+                    sync(),
+                ];
+                client.send(&messages.concat()).await;
+                assert_eq!(client.answer().await, ["1", "2", tag, "1", "2", "C:INSERT 0 1", "Z:I"]);
+            }
+        }
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn what_follows_the_end_of_a_failed_one_runs_where_it_can() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        let fail = async |client: &mut Client| {
+            begin(client, "begin read only").await;
+            assert_eq!(client.ask("select 1/0").await.last().map(String::as_str), Some("Z:E"));
+        };
+        fail(&mut client).await;
+        assert_eq!(
+            client.ask(&format!("rollback; {UNKNOWN}")).await,
+            ["C:ROLLBACK", "T", "D:n0", "C:SELECT 1", "Z:I"]
+        );
+        // None but a failed transaction answers COMMIT with ROLLBACK, and there is none on the primary.
+        fail(&mut client).await;
+        assert_eq!(client.ask(&format!("commit; {UNKNOWN}")).await, ["E:55000", "Z:E"]);
+        let messages =
+            ["commit", UNKNOWN].map(|text| [parse("", text), bind("", "", &[]), execute("")].concat());
+        client.send(&[messages.concat(), sync()].concat()).await;
+        assert_eq!(client.answer().await, ["E:55000", "Z:E"]);
+        assert_eq!(client.ask("commit; select 1").await, ["C:ROLLBACK", "T", "D:", "C:SELECT 1", "Z:I"]);
+        // Without an end in front it is refused as in any failed transaction.
+        fail(&mut client).await;
+        assert_eq!(client.ask(UNKNOWN).await, ["E:25P02", "Z:E"]);
+        assert_eq!(client.ask("rollback").await, ["C:ROLLBACK", "Z:I"]);
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn what_comes_after_an_answer_of_ours_is_looked_at_too() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        client.send(&[parse("p", "select 1"), sync()].concat()).await;
+        client.answer().await;
+        begin(&mut client, "begin read only").await;
+        assert_eq!(client.ask("deallocate p").await, ["C:DEALLOCATE", "Z:T"]);
+        assert_eq!(client.value(UNKNOWN).await, "n0");
+        client.ask("commit").await;
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
 fn what_cannot_be_taken_along_stays() {
     run(async {
         let stage = stage(Consistency::Eventual, 2);

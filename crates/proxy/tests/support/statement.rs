@@ -90,9 +90,9 @@ impl Backend {
                 self.one_row(self.node.name.clone())
             }
             "select" if sql.contains("where_am_i") => self.one_row(self.node.name.clone()),
-            "select" if sql.contains("unlogged") && self.node.name != "n0" => {
-                return Ok(self.error("0A000", "cannot access unlogged relations during recovery"));
-            }
+            "select" if sql.contains("1/0") => return Ok(self.error("22012", "division by zero")),
+            _ if sql.contains("unlogged") && self.node.name != "n0" => return Ok(self.error("0A000", "")),
+            _ if sql.contains("writable") && self.node.name != "n0" => return Ok(self.error("25006", "")),
             "insert" if tag == "last" => return self.insert_and_die().await,
             "insert" => "INSERT 0 1",
             "select" => {
