@@ -4,7 +4,7 @@ use crate::answer;
 use crate::checkout::Held;
 use crate::library::Known;
 use crate::session::{Fate, Session};
-use crate::wish::context;
+use crate::wish::{Found, context};
 use pgherd_route::rule::Rule;
 use pgherd_route::verdict::Class;
 use pgherd_session::begin::{Begin, Control, End, control};
@@ -25,7 +25,7 @@ impl Session {
         if must_leave && (self.machine.can_reopen() || ends_elsewhere) {
             return Err(Fate::Moves);
         }
-        let step = self.step(verdict.class, verdict.rule, !verdict.has_several());
+        let step = self.step(Found::from(&verdict), verdict.rule);
         self.chance = self.terms.rerun && step == Step::Reads && self.machine.can_move();
         self.machine.admit(step);
         if end.is_some() && self.machine.is_failed() {
@@ -42,18 +42,21 @@ impl Session {
 
     /// A server was taken for a transaction on a replica: from now on it is known whether that could go on elsewhere.
     pub(crate) fn follow_block(&mut self) {
-        let (false, (class, one), Some(rule)) = (self.wish.lone, self.wish.found, self.wish.rule) else {
+        let (false, found, Some(rule)) = (self.wish.lone, self.wish.found, self.wish.rule) else {
             return;
         };
-        let step = self.step(class, rule, one);
+        let step = self.step(found, rule);
         let opening = self.opening();
         self.machine.watch_block(opening, step, self.wish.strict);
     }
 
-    /// What the unit at the front does to its block. `one`: it is one statement.
-    fn step(&self, class: Class, rule: Rule, one: bool) -> Step {
+    /// What the unit at the front does to its block.
+    fn step(&self, Found { class, one, sets }: Found, rule: Rule) -> Step {
         match (class, rule) {
             (Class::BeginReadOnly, _) if one => Step::Opens,
+            (Class::Read | Class::BeginReadOnly, _) if sets => {
+                self.only_text().map_or(Step::Anchors, Step::of_local_config)
+            }
             (Class::Read | Class::BeginReadOnly, _) => Step::Reads,
             (Class::Session, Rule::Savepoint | Rule::Setting) if one => {
                 let text = self.only_text();

@@ -35,8 +35,8 @@ pub(crate) struct Wish {
     pub(crate) serializable: bool,
     /// The session's transactions share one snapshot unless they say so themselves.
     pub(crate) strict: bool,
-    /// What its texts were found to be, and whether they are one statement.
-    pub(crate) found: (verdict::Class, bool),
+    /// What its texts were found to be.
+    pub(crate) found: Found,
     /// What it commits may be acknowledged before it is flushed.
     pub(crate) asynchronous: bool,
     /// A replica refused it: nothing but the primary will do.
@@ -51,6 +51,23 @@ pub(crate) struct Wish {
     pub(crate) consistency: Consistency,
     /// How old what it reads may be, in milliseconds.
     pub(crate) max_staleness: Option<NonZeroU32>,
+}
+
+/// What the texts of a unit were found to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Found {
+    /// The worst of them.
+    pub(crate) class: verdict::Class,
+    /// They are one statement.
+    pub(crate) one: bool,
+    /// They set something for the rest of their transaction.
+    pub(crate) sets: bool,
+}
+
+impl From<&Verdict> for Found {
+    fn from(verdict: &Verdict) -> Found {
+        Found { class: verdict.class, one: !verdict.has_several(), sets: verdict.sets_locally }
+    }
 }
 
 impl Session {
@@ -144,7 +161,7 @@ impl Session {
     /// All that the server was asked for is one unit that concerns the session's own state.
     pub(crate) fn is_lone_setting(&self) -> bool {
         self.wish.lone
-            && self.wish.found.0 == verdict::Class::Session
+            && self.wish.found.class == verdict::Class::Session
             && !self.wish.refused
             && self.machine.units() <= 1
     }
@@ -216,7 +233,7 @@ impl Wish {
     /// What the unit's texts say goes before what was assumed.
     pub(crate) fn heed(&mut self, verdict: &Verdict) {
         self.rule = Some(verdict.rule);
-        self.found = (verdict.class, !verdict.has_several());
+        self.found = Found::from(verdict);
         self.asynchronous |= verdict.speaks_of_commit;
         self.preference = verdict.hint.preference.or(self.preference);
         self.consistency = verdict.hint.consistency.unwrap_or(self.consistency);

@@ -126,6 +126,8 @@ pub struct Verdict {
     pub touches_session: bool,
     /// It speaks of `synchronous_commit`: what commits behind it may not be flushed when it is acknowledged.
     pub speaks_of_commit: bool,
+    /// A read that also sets something for the rest of its transaction: `set_config` with `true`.
+    pub sets_locally: bool,
     /// What stands in the comment in front of it.
     pub hint: Hint,
     /// What it does to the transaction block.
@@ -144,7 +146,8 @@ impl Verdict {
 
     /// Is it such a read? Then nothing else of it need be remembered.
     pub fn is_plain_read(&self) -> bool {
-        self.class == Class::Read && self.hint == Hint::default() && !self.speaks_of_commit && !self.pins
+        let more = self.speaks_of_commit || self.sets_locally || self.pins;
+        self.class == Class::Read && self.hint == Hint::default() && !more
     }
 
     pub(crate) fn new(class: Class, rule: Rule, at: usize) -> Verdict {
@@ -156,6 +159,7 @@ impl Verdict {
             pins: class == Class::Pin,
             touches_session: class == Class::Session,
             speaks_of_commit: false,
+            sets_locally: false,
             hint: Hint::default(),
             control: Control::default(),
             subject: None,

@@ -5,7 +5,7 @@
 //! snapshot is taken.
 
 use crate::begin::{Begin, End};
-use crate::effect::{Effect, effects};
+use crate::effect::{Effect, effects, lone_config};
 use crate::machine::Machine;
 use pgherd_wire::backend::Status;
 use pgherd_wire::write::Report;
@@ -20,6 +20,8 @@ pub enum Step {
     Reads,
     /// One command whose effect ends with the transaction, and that can be given again: SET LOCAL, SET TRANSACTION, SAVEPOINT and its like.
     Scoped(Box<[u8]>),
+    /// A read that only calls `set_config` for its transaction; to be given again as well.
+    Config(Box<[u8]>),
     /// Anything else: cursors, locks, what is not known.
     Anchors,
 }
@@ -61,16 +63,24 @@ impl Step {
     }
 }
 
+impl Step {
+    /// What a read does that calls `set_config` for its transaction only.
+    pub fn of_local_config(text: &[u8]) -> Step {
+        let whole = text.len() <= MAX_REPEATED && lone_config(text, "true").is_some();
+        if whole { Step::Config(text.into()) } else { Step::Anchors }
+    }
+}
+
 impl Block {
     fn settle(&mut self, succeeded: bool) {
         let Some(step) = self.step.take() else { return };
         // A snapshot is taken before a statement can fail.
-        self.has_read |= matches!(step, Step::Reads | Step::Anchors);
+        self.has_read |= !matches!(step, Step::Opens | Step::Scoped(_));
         match step {
             Step::Opens | Step::Reads => {}
             Step::Anchors => self.anchored = true,
-            Step::Scoped(text) if succeeded => self.repeat(&text),
-            Step::Scoped(_) => {}
+            Step::Scoped(text) | Step::Config(text) if succeeded => self.repeat(&text),
+            Step::Scoped(_) | Step::Config(_) => {}
         }
     }
 
@@ -241,6 +251,11 @@ mod tests {
             "select 1",
         ] {
             assert_eq!(Step::of_command(text.as_bytes(), false), Step::Anchors, "{text}");
+        }
+        let config = b"select set_config('app.tenant', '7', true)";
+        assert_eq!(Step::of_local_config(config), Step::Config(config[..].into()));
+        for text in ["select set_config('a.b', $1, true)", "select set_config('a.b', 'c', true) from t"] {
+            assert_eq!(Step::of_local_config(text.as_bytes()), Step::Anchors, "{text}");
         }
         assert_eq!(Step::of_command(b"show timezone", false), Step::Reads);
         assert_eq!(Step::of_command(&[b's'; MAX_REPEATED + 1], true), Step::Anchors);

@@ -102,13 +102,13 @@ fn read(text: &[u8]) -> Option<Effects> {
 /// `set_config` done without its tag, which is what tells us.
 pub(crate) fn effects_of_query(text: &[u8]) -> Option<Effects> {
     let effects = effects(text)?;
-    let config = if effects.pin == Some(Pin::Settings) { lone_config(text) } else { None };
+    let config = if effects.pin == Some(Pin::Settings) { lone_config(text, "false") } else { None };
     Some(config.map_or(effects, |config| Effects { list: VecDeque::from([config]), ..Effects::default() }))
 }
 
 /// Drivers and frameworks set what they need this way (Django its time zone, in each new connection): nothing but one call, with
-/// strings of which every byte stands for itself.
-fn lone_config(text: &[u8]) -> Option<Effect> {
+/// strings of which every byte stands for itself. `local`: its last argument, a literal.
+pub(crate) fn lone_config(text: &[u8], local: &str) -> Option<Effect> {
     let mut tokens = Tokens::new(text);
     let word = |tokens: &mut Tokens<'_>, word: &str| tokens.next().filter(|token| token.is(word)).map(drop);
     let mark =
@@ -125,7 +125,7 @@ fn lone_config(text: &[u8]) -> Option<Effect> {
     mark(&mut tokens, b',')?;
     let value = plain_string(tokens.next()?)?;
     mark(&mut tokens, b',')?;
-    word(&mut tokens, "false")?;
+    word(&mut tokens, local)?;
     mark(&mut tokens, b')')?;
     let own = name.starts_with(b"transaction_")
         || matches!(&*name, b"role" | b"session_authorization" | b"seed" | b"datestyle" | b"");

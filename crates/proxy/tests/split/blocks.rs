@@ -191,6 +191,31 @@ fn what_comes_after_an_answer_of_ours_is_looked_at_too() {
 }
 
 #[test]
+fn what_is_set_by_a_function_is_set_there_too() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        begin(&mut client, "begin read only").await;
+        client.ask("select set_config('app.tenant', 'mine', true)").await;
+        assert_eq!(client.value(UNKNOWN).await, "n0");
+        assert_eq!(client.value("show app.tenant").await, "mine");
+        client.ask("commit").await;
+        // What cannot be given again keeps its transaction where it is.
+        for text in [
+            "select where_am_i, set_config('app.tenant', 'mine', true)",
+            "select 1; select set_config('app.tenant', 'mine', true)",
+        ] {
+            begin(&mut client, "begin read only").await;
+            client.ask(text).await;
+            assert_eq!(client.value(UNKNOWN).await, "n1", "{text}");
+            client.ask("rollback").await;
+        }
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
 fn what_cannot_be_taken_along_stays() {
     run(async {
         let stage = stage(Consistency::Eventual, 2);

@@ -44,6 +44,7 @@ impl Walk<'_> {
     }
 
     fn set_config(&mut self, at: usize) {
+        self.verdict.sets_locally = true;
         let setting = first_setting(self.lexer);
         let known = setting.is_some_and(is_portable);
         let of_commit = setting.is_some_and(|name| name.is(b"synchronous_commit"));

@@ -39,6 +39,7 @@ impl Tally {
         total.pins |= one.pins;
         total.touches_session |= one.touches_session;
         total.speaks_of_commit |= one.speaks_of_commit;
+        total.sets_locally |= one.sets_locally;
         total.control.begins |= one.control.begins;
         total.control.ends |= one.control.ends;
         total.control.serializable |= one.control.serializable;
