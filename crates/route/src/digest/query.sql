@@ -112,6 +112,13 @@ edges AS (
     SELECT 'pg_catalog.pg_type'::regclass, o.opcintype, 'pg_catalog.pg_opfamily'::regclass, o.opcfamily
     FROM pg_catalog.pg_opclass AS o WHERE o.oid >= 16384 AND o.opcintype >= 16384
     UNION ALL
+    -- Sorting and grouping call what stands behind the operator class.
+    SELECT 'pg_catalog.pg_opfamily'::regclass, a.amprocfamily, 'pg_catalog.pg_proc'::regclass, a.amproc::oid
+    FROM pg_catalog.pg_amproc AS a WHERE a.amproc::oid >= 16384
+    UNION ALL
+    SELECT 'pg_catalog.pg_opfamily'::regclass, a.amopfamily, 'pg_catalog.pg_operator'::regclass, a.amopopr
+    FROM pg_catalog.pg_amop AS a WHERE a.amopopr >= 16384
+    UNION ALL
     SELECT 'pg_catalog.pg_proc'::regclass, w.oid, o.class, o.oid
     FROM words AS w JOIN objects AS o USING (word) WHERE NOT (o.class = 'pg_catalog.pg_proc'::regclass AND o.oid = w.oid)
 ),
@@ -122,6 +129,10 @@ roots AS (
     FROM functions AS f, unnest(f.proconfig) AS s(setting) WHERE s.setting ~* '^(synchronous_commit|search_path)='
     UNION ALL
     SELECT 'pg_catalog.pg_proc'::regclass, w.oid, 'dynamic' FROM words AS w WHERE w.word = 'execute'
+    UNION ALL
+    -- Declared STABLE, and they run a text they are given (tablefunc, xml2).
+    SELECT 'pg_catalog.pg_proc'::regclass, f.oid, 'dynamic'
+    FROM functions AS f WHERE f.lanname = 'c' AND f.proname ~ '^(crosstab[0-9]*|connectby|xpath_table)$'
     UNION ALL
     SELECT 'pg_catalog.pg_proc'::regclass, w.oid, 'denied'
     FROM words AS w
