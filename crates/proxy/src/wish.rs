@@ -273,9 +273,16 @@ pub(crate) fn context<'k>(manner: &Manner, known: &'k Known, in_transaction: boo
 /// The verdict on one text, and what else speaks against a replica.
 pub(crate) fn read_text(book: Option<&Book>, text: &[u8], context: &Context<'_>) -> Verdict {
     let mut verdict = classify(text, context);
-    if matches!(verdict.class, verdict::Class::Session | verdict::Class::Pin) && pins(text) {
-        // No session keeps a server that was chosen for one transaction, so what must outlive that is made where it can stay.
-        (verdict.class, verdict.rule) = (verdict::Class::Write, Rule::Setting);
+    // No session keeps a server that was chosen for one transaction, so what must outlive that is made where it can stay.
+    match verdict.class {
+        verdict::Class::Session | verdict::Class::Pin | verdict::Class::End if pins(text) => {
+            (verdict.class, verdict.rule) = (verdict::Class::Write, Rule::Setting);
+        }
+        verdict::Class::BeginReadOnly if pins(text) => {
+            (verdict.class, verdict.rule) = (verdict::Class::BeginReadWrite, Rule::Setting);
+            verdict.control.leaves_open = Some(Access::ReadWrite);
+        }
+        _ => {}
     }
     if verdict.class == verdict::Class::Read {
         // What the machine would pin for, however wrongly, must not be done on a replica.

@@ -195,8 +195,9 @@ impl Verdict {
                 | Rule::Cursor
                 | Rule::Incomplete
         );
-        let goes_on = self.control.ends && self.has_several();
+        let goes_on = self.control.ends && (self.has_several() || self.rule == Rule::Incomplete);
         match self.class {
+            Class::Session | Class::End if goes_on && self.control.mode == Some(Access::ReadWrite) => true,
             Class::Write | Class::Pin => goes_on || !stays,
             Class::BeginReadWrite => goes_on,
             Class::Session => {

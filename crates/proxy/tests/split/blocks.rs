@@ -71,7 +71,12 @@ async fn begin_extended(client: &mut Client, text: &str) {
 fn what_outlives_the_transaction_is_made_where_it_can_stay() {
     run(async {
         let stage = stage(Consistency::Eventual, 2);
-        for text in ["prepare x as select 1", "declare c cursor with hold for select 1"] {
+        for text in [
+            "prepare x as select 1",
+            "declare c cursor with hold for select 1",
+            "commit; prepare x as select 1",
+            "rollback; declare c cursor with hold for select 1",
+        ] {
             for extended in [false, true] {
                 // It keeps its server until it leaves.
                 let mut client = enter(&stage).await;
@@ -138,6 +143,23 @@ fn what_follows_the_end_runs_where_it_can() {
                 assert_eq!(client.answer().await, ["1", "2", tag, "1", "2", "C:INSERT 0 1", "Z:I"]);
             }
         }
+        client.leave().await;
+        stage.assert_sound().await;
+    });
+}
+
+#[test]
+fn what_follows_the_end_is_not_known_after_a_flush() {
+    run(async {
+        let stage = stage(Consistency::Eventual, 2);
+        let mut client = enter(&stage).await;
+        begin(&mut client, "begin read only").await;
+        let flush = super::support::message::flush();
+        client.send(&[parse("", "commit"), bind("", "", &[]), execute(""), flush].concat()).await;
+        client
+            .send(&[parse("", "insert into writable"), bind("", "", &[]), execute(""), sync()].concat())
+            .await;
+        assert_eq!(client.answer().await, ["1", "2", "C:COMMIT", "1", "2", "C:INSERT 0 1", "Z:I"]);
         client.leave().await;
         stage.assert_sound().await;
     });
