@@ -24,7 +24,7 @@ const MAX_LOST_PERCENT: usize = 3;
 /// somebody has set it and it was reset.
 const POOLED: [&str; 1] = ["ac-set-909"];
 
-/// Rows that may leave the primary and do not: a snapshot's name and a lock are a node's own, SQL's PREPARE keeps its server, and a
+/// Rows that may leave the primary and do not: a snapshot's name and a lock are a node's own, an EXECUTE of SQL is not looked into, and a
 /// Flush asks for an answer before all is known.
 const KEPT: [&str; 4] = ["ro-ro-016", "ro-ro-017", "se-seq-005", "xq-ext-009"];
 

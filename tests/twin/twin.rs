@@ -80,12 +80,13 @@ name = \"kept\"
 dbname = \"app\"
 pool_mode = \"session\"";
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("login", include_str!("scripts/login.txt")),
     ("simple", include_str!("scripts/simple.txt")),
     ("extended", include_str!("scripts/extended.txt")),
     ("copy", include_str!("scripts/copy.txt")),
     ("state", include_str!("scripts/state.txt")),
+    ("prepare", include_str!("scripts/prepare.txt")),
     ("large", include_str!("scripts/large.txt")),
     ("malformed", include_str!("scripts/malformed.txt")),
 ];

@@ -40,7 +40,7 @@ impl Machine {
 
     fn confirm_effect(&mut self, tag: &[u8]) {
         let effect = self.owed.head().and_then(|head| head.effects.as_mut()?.list.pop_front());
-        self.touched = true;
+        self.touched |= !matches!(tag, b"PREPARE" | b"DEALLOCATE" | b"DEALLOCATE ALL");
         if let Some(server) = self.server.as_mut().filter(|_| tag == b"LOAD") {
             server.loaded = true;
         }
@@ -68,7 +68,9 @@ impl Machine {
             (b"RESET", Some(Effect::Reset(None))) => self.reset_all(),
             (b"DISCARD ALL", _) => self.discard_all(),
             (b"DEALLOCATE ALL", _) => self.forget_statements(),
+            (b"DEALLOCATE", Some(Effect::Deallocate(Some(name)))) => self.confirm_taken(&name),
             (b"DEALLOCATE", _) => {}
+            (b"PREPARE", _) if self.confirm_given() => {}
             (_, Some(Effect::Pins(pin))) => self.pin_for(pin),
             (b"LISTEN", _) => self.pin_for(Pin::Listen),
             (b"LOAD", _) => self.pin_for(Pin::Load),
@@ -82,6 +84,7 @@ impl Machine {
     pub(crate) fn forget_statements(&mut self) {
         let coming: Vec<&[u8]> = self.owed.iter().filter_map(|owed| owed.undo.named()).collect();
         self.names.keep_only(|name| coming.contains(&name));
+        self.has_real = false;
         if let Some(server) = self.server.as_mut() {
             server.forget_all();
         }

@@ -186,7 +186,8 @@ fn command(first: Token<'_>, tokens: &mut Tokens<'_>) -> Option<Effect> {
         _ if first.is("listen") => Some(Effect::Pins(Pin::Listen)),
         _ if first.is("load") => Some(Effect::Pins(Pin::Load)),
         _ if first.is("do") => Some(block(tokens)),
-        _ if second_is("transaction") => None,
+        // PREPARE TRANSACTION, unless that is a name.
+        _ if second_is("transaction") && look.next().is_none_or(|t| !t.is("as") && !t.is_byte(b'(')) => None,
         _ => Some(Effect::Pins(Pin::SqlPrepare)),
     }
 }

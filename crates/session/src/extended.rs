@@ -7,7 +7,9 @@ use crate::names::mark;
 use crate::pending::{Fate, Kind, Owed, Undo};
 use crate::pin::Pin;
 use crate::prepared::{SERVER_PREFIX, Statement};
+use crate::renamed::refused_name;
 use crate::server::{Known, SOMEBODYS};
+use crate::spoken::may_speak;
 use crate::step::{Halt, Sink};
 use pgherd_wire::backend::Status;
 use pgherd_wire::frame::{HEADER_LEN, Header, c_string};
@@ -133,12 +135,15 @@ impl Machine {
         };
         self.note_text(view.query);
         let effects = effects(view.query).map(Box::new);
-        let vetoed = self.veto.take().map(|report| *report);
+        let vetoed = self.veto.take().map(|report| *report).or_else(|| refused_name(view.query));
         if let Some(report) = vetoed.or_else(|| self.refused_setting(effects.as_deref())) {
             return self.refuse(Kind::Parse, report, up);
         }
         if let Some(effects) = &effects {
             self.heed(effects, view.query);
+        }
+        if self.names.has_sql() && may_speak(view.query) {
+            self.make_real(up);
         }
         if view.name.is_empty() {
             return self.parse_unnamed(view, effects, up);
@@ -157,10 +162,7 @@ impl Machine {
             return self.refuse_duplicate(view, up);
         }
         if self.names.is_full(self.limits.max_client_statements, frame.total) {
-            let report = Report::new(Severity::Error, "53200", "out of memory")
-                .detail(format!("The client has {} prepared statements.", self.names.len()))
-                .hint("Close statements that are not used any more.");
-            return self.refuse(Kind::Parse, report, up);
+            return self.refuse(Kind::Parse, self.full(), up);
         }
         let statement = self.texts.intern(view.rest);
         self.counts.client_parses += 1;
@@ -267,6 +269,9 @@ impl Machine {
         if !names.portal.is_empty() {
             self.anchor();
         }
+        if self.names.has_sql() && self.text_of(names.statement).is_some_and(may_speak) {
+            self.make_real(up);
+        }
         if names.statement.is_empty() {
             let ending = ending(query_text(&self.unnamed.rest), true);
             self.bound_closes = ending != Ending::No && closes_block(query_text(&self.unnamed.rest));
@@ -283,7 +288,7 @@ impl Machine {
             self.owe(Kind::Bind);
             return Verdict::Pass;
         }
-        let Some(statement) = self.names.get(names.statement).cloned() else {
+        let Some(statement) = self.statement_of(names.statement) else {
             self.bound = None;
             if names.statement.starts_with(SERVER_PREFIX) {
                 return self.unknown(Kind::Bind, names.statement, up);
@@ -348,7 +353,7 @@ impl Machine {
                 Verdict::Pass
             }
             Some(Target::Statement(name)) => {
-                let Some(statement) = self.names.get(name).cloned() else {
+                let Some(statement) = self.statement_of(name) else {
                     if name.starts_with(SERVER_PREFIX) {
                         return self.unknown(Kind::DescribeStatement, name, up);
                     }

@@ -149,7 +149,7 @@ impl Machine {
         self.up.drop_rest();
         (self.batch, self.copy_in, self.discard, self.touched) = (false, false, false, false);
         (self.failed, self.rolled_back, self.mixed) = (false, false, false);
-        self.reset_from = None;
+        (self.reset_from, self.naming) = (None, false);
         (self.uncertain, self.leaving, self.unproven) = (false, false, false);
         (self.bound, self.bound_ending) = (None, Ending::No);
     }

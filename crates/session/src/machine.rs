@@ -88,6 +88,10 @@ pub struct Machine {
     pub(crate) names: Names,
     /// A Parse or a Close of a named statement may be on its way.
     pub(crate) has_named: bool,
+    /// The server may have statements of SQL's PREPARE under the session's own names.
+    pub(crate) has_real: bool,
+    /// A Query on its way gives or takes names.
+    pub(crate) naming: bool,
     pub(crate) unnamed: Unnamed,
     /// The batch in which it was made, or closed, last.
     pub(crate) unnamed_in: u64,
@@ -170,6 +174,8 @@ impl Machine {
             begun: None,
             names: Names::default(),
             has_named: false,
+            has_real: false,
+            naming: false,
             unnamed: Unnamed::default(),
             unnamed_in: 0,
             unnamed_effects: None,
@@ -212,6 +218,7 @@ impl Machine {
         self.relayed = false;
         self.fatal = None;
         self.turns = Default::default();
+        self.has_real = false;
         self.unnamed.mark();
     }
 
@@ -312,6 +319,7 @@ impl Machine {
     }
 
     pub(crate) fn pin_for(&mut self, pin: Pin) {
+        self.has_real |= pin == Pin::SqlPrepare;
         // What no server can be asked about outlasts what one can: the pin must not end with the latter.
         self.pin = self.pin.filter(|old| pin.is_visible() || !old.is_visible()).or(Some(pin));
         self.suspect(pin);

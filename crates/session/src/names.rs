@@ -1,6 +1,6 @@
 //! The names a client gave to its prepared statements.
 
-use crate::prepared::Statement;
+use crate::prepared::{SERVER_PREFIX, Statement};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,7 +11,10 @@ pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub struct Names {
     known: HashMap<Box<[u8]>, Arc<Statement>>,
-    bytes: usize,
+    /// Little more than [`MAX_BYTES`] at the most.
+    bytes: u32,
+    /// How many are of SQL's PREPARE.
+    sql: u32,
 }
 
 /// A number to tell one name from another (FNV-1a); with many names two may share one.
@@ -19,8 +22,8 @@ pub(crate) fn mark(name: &[u8]) -> u32 {
     name.iter().fold(0x811c_9dc5, |mark, byte| (mark ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-fn size(name: &[u8], statement: &Statement) -> usize {
-    name.len() + statement.rest.len()
+fn size(name: &[u8], statement: &Statement) -> u32 {
+    u32::try_from(name.len() + statement.rest.len()).unwrap_or(u32::MAX)
 }
 
 impl Names {
@@ -48,20 +51,35 @@ impl Names {
 
     /// True when `statement` cannot be added within `most` names and [`MAX_BYTES`].
     pub fn is_full(&self, most: usize, statement: usize) -> bool {
-        self.known.len() >= most || self.bytes + statement > MAX_BYTES
+        self.known.len() >= most || self.bytes as usize + statement > MAX_BYTES
+    }
+
+    /// Some are of SQL's PREPARE.
+    pub fn has_sql(&self) -> bool {
+        self.sql > 0
+    }
+
+    /// Takes those away, in no order, but for those that a server would take for ours.
+    pub(crate) fn take_sql(&mut self) -> Vec<(Box<[u8]>, Arc<Statement>)> {
+        let can_go = |name: &[u8], known: &Statement| known.is_sql() && !name.starts_with(SERVER_PREFIX);
+        let names: Vec<_> =
+            self.known.iter().filter(|(name, s)| can_go(name, s)).map(|(name, _)| name.clone()).collect();
+        names.into_iter().filter_map(|name| self.remove(&name).map(|statement| (name, statement))).collect()
     }
 
     /// Gives a name.
     pub fn insert(&mut self, name: Box<[u8]>, statement: Arc<Statement>) {
         self.remove(&name);
-        self.bytes += size(&name, &statement);
+        self.bytes = self.bytes.saturating_add(size(&name, &statement));
+        self.sql += u32::from(statement.is_sql());
         self.known.insert(name, statement);
     }
 
     /// Takes a name away.
     pub fn remove(&mut self, name: &[u8]) -> Option<Arc<Statement>> {
         let statement = self.known.remove(name)?;
-        self.bytes -= size(name, &statement);
+        self.bytes = self.bytes.saturating_sub(size(name, &statement));
+        self.sql -= u32::from(statement.is_sql());
         Some(statement)
     }
 

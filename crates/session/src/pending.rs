@@ -111,6 +111,8 @@ pub struct Owed {
     pub single: bool,
     /// The client has heard that the block ended with it: only ReadyForQuery is missing.
     pub settled: bool,
+    /// Names in it were replaced.
+    pub renaming: Option<Box<crate::retold::Renaming>>,
     /// The request was made to fail: this report takes the place of the server's.
     pub instead: Option<Box<Report>>,
 }
@@ -131,8 +133,16 @@ impl Owed {
             closes: false,
             single: false,
             settled: false,
+            renaming: None,
             instead: None,
         }
+    }
+}
+
+impl Owed {
+    /// A Query of ours that is a PREPARE.
+    pub(crate) fn prepares(&self) -> bool {
+        self.learned.is_some() || matches!(self.undo, Undo::Closed(..))
     }
 }
 
@@ -156,6 +166,28 @@ impl Pending {
     #[inline]
     pub fn head(&mut self) -> Option<&mut Owed> {
         self.0.front_mut()
+    }
+
+    /// One of those that were pushed: the one before which there were `at`.
+    pub(crate) fn at(&mut self, at: usize) -> &mut Owed {
+        &mut self.0[at]
+    }
+
+    /// How the Query differs that is on its way with other names.
+    pub(crate) fn renaming(&mut self) -> Option<&mut crate::retold::Renaming> {
+        self.0.iter_mut().find_map(|owed| owed.renaming.as_deref_mut())
+    }
+
+    /// The reply that comes next is to a request of ours that prepares something, apart from all requests of the client.
+    pub(crate) fn is_apart(&self) -> bool {
+        let Some(head) = self.0.front().filter(|head| head.fate == Fate::Swallow) else { return false };
+        match head.kind {
+            Kind::Query => head.prepares(),
+            Kind::Probe => false,
+            _ => {
+                self.0.iter().find(|owed| owed.kind.ends_unit()).is_some_and(|end| end.fate == Fate::Swallow)
+            }
+        }
     }
 
     /// The reply that comes last.

@@ -80,11 +80,16 @@ impl Machine {
             up.compose(|out| write::close_statement(out, &statement.name));
             self.owed.push(Owed::new(Kind::Close, Fate::Swallow));
         }
-        up.compose(|out| write::parse(out, &statement.name, &statement.rest));
         self.counts.server_parses += 1;
         if let Some(server) = self.server.as_mut() {
             server.learn(statement.id, self.limits.max_prepared_statements, self.batches);
         }
+        if statement.is_sql() {
+            let owed = self.execute_ours(&statement.prepare_as(&statement.name), up);
+            owed.learned = Some(statement.clone());
+            return owed;
+        }
+        up.compose(|out| write::parse(out, &statement.name, &statement.rest));
         let mut owed = Owed::new(Kind::Parse, fate);
         owed.learned = Some(statement.clone());
         self.owed.push(owed)

@@ -12,9 +12,10 @@ pub struct Statement {
     pub id: u64,
     /// Its name on servers, `pgherd_<id>`.
     pub name: Box<[u8]>,
-    /// Query text, NUL and parameter types, as they stand in Parse after the name.
+    /// Query text, NUL and parameter types, as they stand in Parse after the name; or parameter types, AS and the statement, as they stand in SQL's PREPARE
+    /// after the name.
     pub rest: Arc<[u8]>,
-    /// Of one that stands for a text without a name: under which settings it was read ([`crate::params::Settings::meaning`]).
+    /// Of one that stands for a text without a name, or is SQL's: under which settings it was read ([`crate::params::Settings::meaning`]).
     pub(crate) meaning: u64,
     /// How often all texts had been retired when it was made.
     generation: u64,
@@ -22,6 +23,8 @@ pub struct Statement {
     outdated: AtomicBool,
     /// It may have parameters, so that its plan may depend on their values.
     pub(crate) takes_values: bool,
+    /// Where in `rest` the statement begins, when it is SQL's.
+    body: Option<usize>,
     /// Digest of the settings under which a server accepted it last, plus one; 0 when none has yet.
     proven: AtomicU64,
     /// For whoever classifies it; 0 at first.
@@ -51,7 +54,20 @@ impl Statement {
 
     /// The query text.
     pub fn query(&self) -> &[u8] {
-        self.rest.split(|b| *b == 0).next().unwrap_or_default()
+        match self.body {
+            Some(body) => self.rest.get(body..).unwrap_or_default(),
+            None => self.rest.split(|b| *b == 0).next().unwrap_or_default(),
+        }
+    }
+
+    /// It was prepared by SQL's PREPARE.
+    pub fn is_sql(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// The PREPARE that makes it, under `name`, which must need no quotes or have them.
+    pub(crate) fn prepare_as(&self, name: &[u8]) -> Vec<u8> {
+        [b"PREPARE ", name, b" ", &*self.rest].concat()
     }
 }
 
@@ -61,7 +77,9 @@ pub const SERVER_PREFIX: &[u8] = b"pgherd_";
 /// All texts that some session has prepared now, and those that came again without a name; one for all sessions.
 #[derive(Debug, Default)]
 pub struct Texts {
-    known: Mutex<HashMap<Arc<[u8]>, Weak<Statement>>>,
+    known: Mutex<Known<Arc<[u8]>>>,
+    /// Those of SQL's PREPARE, which are keyed by their settings as well.
+    sql: Mutex<Known<(Arc<[u8]>, u64)>>,
     last: AtomicU64,
     /// Texts without names.
     sights: Sights,
@@ -69,38 +87,73 @@ pub struct Texts {
     generation: AtomicU64,
 }
 
+type Known<K> = HashMap<K, Weak<Statement>>;
+
+/// A panic elsewhere cannot leave the map half changed, so a poisoned lock is still good.
+fn lock<K>(known: &Mutex<Known<K>>) -> std::sync::MutexGuard<'_, Known<K>> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forgotten texts go before the map grows, so it holds at most twice what is in use.
+fn make_room<K: Eq + std::hash::Hash>(known: &mut Known<K>) {
+    if known.len() == known.capacity() {
+        known.retain(|_, statement| statement.strong_count() > 0);
+    }
+}
+
 impl Texts {
     /// The statement of this text, if some session has it now.
     pub fn find(&self, rest: &[u8]) -> Option<Arc<Statement>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(rest).and_then(Weak::upgrade)
+        lock(&self.known).get(rest).and_then(Weak::upgrade)
     }
 
     /// The statement of this text: the one that others use, or a new one.
     pub fn intern(&self, rest: &[u8]) -> Arc<Statement> {
-        // A panic elsewhere cannot leave the map half changed, so a poisoned lock is still good.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if let Some(statement) = known.get(rest).and_then(Weak::upgrade) {
             return statement;
         }
-        if known.len() == known.capacity() {
-            // Forgotten texts go before the map grows, so it holds at most twice what is in use.
-            known.retain(|_, statement| statement.strong_count() > 0);
-        }
-        let statement = self.make(rest, 0);
+        make_room(&mut known);
+        let statement = self.make(rest.into(), None, 0);
         known.insert(statement.rest.clone(), Arc::downgrade(&statement));
         statement
     }
 
-    fn make(&self, rest: &[u8], meaning: u64) -> Arc<Statement> {
+    /// The same for what stands after the name in a PREPARE, of which the statement begins at `body`. Types are looked up and constants are read when it is
+    /// prepared, and never again: only sessions of the same settings, of this meaning, may share one.
+    pub fn intern_sql(&self, rest: &[u8], body: usize, meaning: u64) -> Arc<Statement> {
+        let mut known = lock(&self.sql);
+        let key = (Arc::from(rest), meaning);
+        if let Some(statement) = known.get(&key).and_then(Weak::upgrade) {
+            return statement;
+        }
+        make_room(&mut known);
+        let statement = self.make(key.0.clone(), Some(body), meaning);
+        known.insert(key, Arc::downgrade(&statement));
+        statement
+    }
+
+    /// The same text of SQL's under settings of another meaning.
+    pub(crate) fn under(&self, statement: &Statement, meaning: u64) -> Arc<Statement> {
+        self.intern_sql(&statement.rest, statement.body.unwrap_or_default(), meaning)
+    }
+
+    /// One like it that nobody shares.
+    pub(crate) fn copy(&self, statement: &Statement) -> Arc<Statement> {
+        self.make(statement.rest.clone(), statement.body, statement.meaning)
+    }
+
+    fn make(&self, rest: Arc<[u8]>, body: Option<usize>, meaning: u64) -> Arc<Statement> {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         Arc::new(Statement {
             id,
             name: format!("pgherd_{id}").into_bytes().into(),
-            rest: rest.into(),
             meaning,
             generation: self.generation.load(Ordering::Relaxed),
             outdated: AtomicBool::new(false),
-            takes_values: memchr::memchr(b'$', rest).is_some(),
+            takes_values: memchr::memchr(b'$', &rest).is_some(),
+            rest,
+            body,
             proven: AtomicU64::new(0),
             note: AtomicU64::new(0),
         })
@@ -109,7 +162,12 @@ impl Texts {
     /// A client sends this text without a name, to be read under settings of this meaning. The statement that stands for it, when that was so before and its
     /// meaning does not depend on when it is read.
     pub(crate) fn see(&self, rest: &[u8], meaning: u64) -> Option<Arc<Statement>> {
-        self.sights.see(rest, meaning, |known| self.is_current(known), || self.make(rest, meaning))
+        self.sights.see(
+            rest,
+            meaning,
+            |known| self.is_current(known),
+            || self.make(rest.into(), None, meaning),
+        )
     }
 
     /// Nobody has found out, since this statement was made, that tables or types have changed.
@@ -127,22 +185,32 @@ impl Texts {
     /// All of them that somebody has now, and those that stand for texts without a name, in no order; for those who look.
     pub fn all(&self) -> Vec<Arc<Statement>> {
         let mut all = self.sights.all();
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extend(known.values().filter_map(Weak::upgrade));
+        all.extend(lock(&self.known).values().filter_map(Weak::upgrade));
+        all.extend(lock(&self.sql).values().filter_map(Weak::upgrade));
         all
     }
 
     /// The same for all texts: tables or types were made, changed or dropped.
     pub fn retire_all(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.known).clear();
+        lock(&self.sql).clear();
     }
 
     /// What servers made of this text is out of date: who prepares it from now on gets a new statement, on every server. Who has the old one keeps it, as each
     /// session would that prepared it directly.
     pub fn retire(&self, statement: &Arc<Statement>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.get(&statement.rest).is_some_and(|current| std::ptr::eq(current.as_ptr(), &**statement)) {
+        let is_it = |known: &Weak<Statement>| std::ptr::eq(known.as_ptr(), &**statement);
+        if statement.is_sql() {
+            let key = (statement.rest.clone(), statement.meaning);
+            let mut known = lock(&self.sql);
+            if known.get(&key).is_some_and(is_it) {
+                known.remove(&key);
+            }
+            return;
+        }
+        let mut known = lock(&self.known);
+        if known.get(&statement.rest).is_some_and(is_it) {
             known.remove(&statement.rest);
         }
     }
@@ -172,6 +240,18 @@ mod tests {
         assert_eq!((old.id, new.id), (1, 2));
         texts.retire(&old);
         assert!(Arc::ptr_eq(&texts.intern(b"select 1\0\0\0"), &new));
+    }
+
+    #[test]
+    fn a_prepare_is_shared_under_the_same_settings_only() {
+        let texts = Texts::default();
+        let a = texts.intern_sql(b"as select 1", 3, 7);
+        assert_eq!((a.query(), a.is_sql()), (&b"select 1"[..], true));
+        assert_eq!(a.prepare_as(&a.name), b"PREPARE pgherd_1 as select 1");
+        assert!(Arc::ptr_eq(&a, &texts.intern_sql(b"as select 1", 3, 7)));
+        assert_eq!((texts.intern_sql(b"as select 1", 3, 8).id, texts.copy(&a).id), (2, 3));
+        texts.retire(&a);
+        assert_eq!(texts.intern_sql(b"as select 1", 3, 7).id, 4);
     }
 
     #[test]

@@ -61,7 +61,8 @@ AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()), \
 EXISTS (SELECT 1 FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text \
 AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()), \
 EXISTS (SELECT 1 FROM pg_catalog.pg_cursors WHERE is_holdable), \
-EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_statements WHERE from_sql), \
+EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_statements WHERE from_sql \
+AND pg_catalog.left(name, 7) OPERATOR(pg_catalog.<>) 'pgherd_'::pg_catalog.text), \
 EXISTS (SELECT 1 FROM pg_catalog.pg_listening_channels())";
 
 /// Settings that this session has changed, whoever did it.
@@ -205,6 +206,7 @@ impl Machine {
             self.adopt(&answer.settings);
         }
         self.pin = answer.left.first().copied();
+        self.has_real = answer.left.contains(&Pin::SqlPrepare);
     }
 
     /// The settings are those that the server has, from now on.

@@ -194,6 +194,11 @@ impl Machine {
             self.fatal = Some(body.into());
             return Ok(Delivery::Drop);
         }
+        if self.owed.is_apart() {
+            self.failed |= self.status != Status::Idle;
+            self.not_prepared(body);
+            return Ok(Delivery::Drop);
+        }
         self.copy_in = false;
         self.failed = true;
         self.unnamed.hoping = false;
@@ -204,15 +209,10 @@ impl Machine {
         // In a failed transaction the server's own refusal comes first, as it would in a direct connection.
         let aborted = Fields::view(body).sqlstate() == Some(code::IN_FAILED_SQL_TRANSACTION.as_bytes());
         let instead = head.instead.take().filter(|_| !aborted);
-        if let (Some(statement), Some(server)) = (&head.learned, self.server.as_mut()) {
-            // A name of ours that is taken: whatever was to close it before never ran, and the statement is there.
-            match Fields::view(body).sqlstate() == Some(code::DUPLICATE_PREPARED_STATEMENT.as_bytes()) {
-                true => {
-                    server.confirm(statement.id);
-                    head.learned = None;
-                }
-                false => server.failed(statement.id),
-            }
+        if let (Some(statement), Some(server)) = (&head.learned, self.server.as_mut())
+            && server.refused(statement.id, body)
+        {
+            head.learned = None;
         }
         let used = head.uses.take();
         if let Some(statement) = used.as_ref().filter(|_| is_outdated(body)) {
@@ -227,9 +227,13 @@ impl Machine {
         }
         if kind.ends_unit() {
             head.effects = None;
+            let renaming = head.renaming.take();
             return match fate {
                 Fate::Swallow => Err(Broken::Preparation(body.into())),
-                _ => Ok(self.in_our_words(instead, down).unwrap_or(Delivery::Pass)),
+                _ => Ok(match self.in_our_words(instead, down) {
+                    Some(told) => told,
+                    None => self.retell(frame, renaming, body, down),
+                }),
             };
         }
         match undo {
@@ -279,13 +283,23 @@ impl Machine {
             return if status == self.status { Ok(Delivery::Drop) } else { Err(unexpected) };
         }
         if owed.fate == Fate::Swallow {
-            // First the settings, outside of any block; then the BEGIN, after which the server is where the client believes it to be.
-            let more =
-                self.owed.head().is_some_and(|next| next.kind == Kind::Query && next.fate == Fate::Swallow);
+            // First the settings, outside of any block; then the BEGIN, after which the server is where the client believes it to be; then what the request
+            // needs, which may fail.
+            let more = self.owed.head().is_some_and(|next| {
+                next.kind == Kind::Query && next.fate == Fate::Swallow && !next.prepares()
+            });
+            if let (Some(statement), Some(server)) = (&owed.learned, self.server.as_mut()) {
+                server.confirm(statement.id);
+            }
+            if status == Status::Failed && self.failed {
+                self.status = status;
+                return Ok(Delivery::Drop);
+            }
             let wanted = self.prepared_status(more);
             return if status == wanted { Ok(Delivery::Drop) } else { Err(unexpected) };
         }
         self.status = status;
+        self.naming = false;
         self.counts.answered(status);
         self.copy_in = false;
         self.settle_block();

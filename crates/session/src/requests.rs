@@ -51,6 +51,10 @@ impl Machine {
             if self.must_wait_its_turn() || self.must_wait_to_know(frame.tag, body, waited, up) {
                 return Ok(Halt::More(HEADER_LEN));
             }
+            if self.waits_for_names(frame, rest, up) {
+                self.turns.await_turn();
+                return Ok(Halt::More(HEADER_LEN));
+            }
             if self.awaits_admission() && frame.tag != tag::TERMINATE {
                 return Ok(Halt::Next);
             }

@@ -2,6 +2,8 @@
 
 use crate::params::Settings;
 use crate::pin::Pin;
+use pgherd_wire::backend::Fields;
+use pgherd_wire::sqlstate::code;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -133,6 +135,11 @@ impl ServerState {
         self.statements.get(&id).is_some_and(|prepared| prepared.binds >= MAX_CUSTOM_PLANS)
     }
 
+    /// It is prepared there, or its Parse is on its way.
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.statements.contains_key(&id) || self.evicted.iter().any(|(evicted, _)| *evicted == id)
+    }
+
     fn is_unsure(&self, id: u64) -> bool {
         self.unsure.iter().any(|unsure| unsure.id == id)
     }
@@ -185,6 +192,16 @@ impl ServerState {
         if let Some(first) = self.unsure.iter_mut().find(|unsure| unsure.id == id) {
             first.stood = false;
         }
+    }
+
+    /// The same with what the server said. True when it said that the name is taken: whatever was to close it before never ran, and the statement is there.
+    pub(crate) fn refused(&mut self, id: u64, error: &[u8]) -> bool {
+        let taken = Fields::view(error).sqlstate() == Some(code::DUPLICATE_PREPARED_STATEMENT.as_bytes());
+        match taken {
+            true => self.confirm(id),
+            false => self.failed(id),
+        }
+        taken
     }
 
     /// Takes the oldest off; false when nothing says any more that the statement is there.

@@ -133,7 +133,7 @@ pub(crate) fn may_read_or_write(query: &[u8]) -> bool {
 /// The text is one whose meaning does not depend on when it is read: SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES or WITH, without a constant that is made
 /// from the clock (`'now'`, `'today'`) or from a name the server does not watch (`regproc` and its like) when the text is analysed, which for a prepared
 /// statement is once (documentation, chapter 8.5.1.4).
-fn may_be_kept(rest: &[u8]) -> bool {
+pub(crate) fn may_be_kept(rest: &[u8]) -> bool {
     let mut lexer = Lexer::new(pgherd_wire::frontend::query_text(rest), true);
     let mut first = None;
     while let Some(token) = lexer.next() {

@@ -37,15 +37,27 @@ impl Machine {
         }
         let effects = if whole { effects_of_query(text) } else { effects_of_cut(text) };
         let vetoed = self.veto.take().map(|report| *report);
-        let refused =
+        let mut refused =
             vetoed.or_else(|| self.refused_setting(effects.as_ref())).or_else(|| self.refused_question(text));
+        let well_formed = !whole || body.len() == text.len() + 1;
+        let plan = match self.plan_names(text, whole, effects.as_ref()) {
+            Err(report) => {
+                refused.get_or_insert(report);
+                None
+            }
+            Ok(plan) => plan.filter(|_| refused.is_none() && well_formed),
+        };
         let effects = effects.filter(|_| refused.is_none());
         if let Some(effects) = &effects {
             self.heed(effects, text);
         }
         self.note_text(text);
-        let forget = self.meets_others_values() && asks_for_last_value(text);
+        let asks = plan.as_ref().is_some_and(|plan| self.heed_plan(plan));
+        let forget = self.meets_others_values() && (asks || asks_for_last_value(text));
         self.prelude(up, forget);
+        if let Some(plan) = &plan {
+            self.prepare_plan(plan, up);
+        }
         // A simple query destroys the unnamed statement (documentation, chapter 55.2.3).
         let unnamed = self.unnamed.clear();
         if let Some(server) = self.server.as_mut() {
@@ -58,12 +70,15 @@ impl Machine {
         self.note_ending(ending);
         // Its ReadyForQuery ends a batch as Sync would.
         self.batch = false;
+        let renaming = plan.and_then(|plan| self.send_plan(*plan, text, up));
+        let renamed = renaming.is_some();
         let owed = self.owe(Kind::Query);
+        owed.renaming = renaming;
         owed.effects = effects.map(Box::new);
         owed.undo = Undo::Dropped(unnamed);
         owed.closes = whole && ending != Ending::No && closes_block(text);
         owed.single = ending != Ending::Any;
-        let Some(report) = refused else { return Verdict::Pass };
+        let Some(report) = refused else { return if renamed { Verdict::Skip } else { Verdict::Pass } };
         owed.instead = Some(Box::new(report));
         up.compose(|out| write::query(out, FAILS));
         Verdict::Skip

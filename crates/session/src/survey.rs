@@ -127,6 +127,8 @@ impl Machine {
     /// The statement a client has under this name.
     fn named<'a>(&'a self, name: &[u8]) -> Part<'a> {
         match self.names.get(name) {
+            // Of which types its parameters are is not known here.
+            Some(statement) if statement.is_sql() => Part::Text(statement.query(), true),
             Some(statement) => Part::Statement(statement),
             None if name.is_empty() && self.unnamed.serial != 0 => {
                 let rest = &self.unnamed.rest;

@@ -18,6 +18,13 @@ pub(crate) struct Turns {
     pub(crate) units: u32,
 }
 
+impl Turns {
+    /// The message at the front waits until nothing is owed.
+    pub(crate) fn await_turn(&mut self) {
+        self.waiting = true;
+    }
+}
+
 /// What is watched for whoever chooses servers; for the whole session.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Watch {

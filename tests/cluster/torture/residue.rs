@@ -30,7 +30,7 @@ fn a_server_is_kept_only_while_there_is_something_in_it() {
         ("CREATE TEMP VIEW v AS SELECT 1", "DROP VIEW v"),
         ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "CLOSE c"),
         ("LISTEN x", "UNLISTEN *"),
-        ("PREPARE p AS SELECT 1", "DEALLOCATE p"),
+        ("PREPARE p AS SELECT 'now'::timestamptz", "DEALLOCATE p"),
         ("DO $$ BEGIN CREATE TEMP TABLE d (a int); END $$", "DROP TABLE d"),
         ("DO $$ BEGIN PERFORM pg_advisory_lock(7); END $$", "SELECT pg_advisory_unlock(7)"),
     ] {
@@ -46,6 +46,8 @@ fn a_server_is_kept_only_while_there_is_something_in_it() {
         "SELECT pg_try_advisory_lock_shared(2), pg_advisory_unlock_shared(2)",
         "CREATE TEMP TABLE t (a int) ON COMMIT DROP",
         "DO $$ BEGIN PERFORM 1; END $$",
+        "PREPARE p AS SELECT 1",
+        "EXECUTE p",
     ] {
         run(&mut raw, nothing);
         is_free(&house, nothing);
