@@ -280,7 +280,14 @@ impl Machine {
     }
 
     /// A message of the client must wait: for names that a Query gives or takes away, or, if it speaks of names itself, for all that is owed.
-    pub(crate) fn waits_for_names(&mut self, frame: Header, have: &[u8], up: &mut impl Sink) -> bool {
+    /// With `waited` it does already.
+    pub(crate) fn waits_for_names(
+        &mut self,
+        frame: Header,
+        have: &[u8],
+        waited: bool,
+        up: &mut impl Sink,
+    ) -> bool {
         let free = self.owed.is_empty() || self.copy_in || self.discard || self.server.is_none();
         let exempt = matches!(frame.tag, tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL | tag::TERMINATE);
         if free || exempt || self.doomed.is_some() || self.refusal.is_some() {
@@ -292,7 +299,7 @@ impl Machine {
             frame.tag == tag::QUERY && may_speak(text) && !self.is_answered_in_turn(text)
         };
         let waits = self.naming || speaks();
-        if waits && self.batch {
+        if waits && self.batch && !waited {
             // Without a Sync its answers would lie in the server's buffer.
             up.compose(write::flush);
         }

@@ -51,7 +51,7 @@ impl Machine {
             if self.must_wait_its_turn() || self.must_wait_to_know(frame.tag, body, waited, up) {
                 return Ok(Halt::More(HEADER_LEN));
             }
-            if self.waits_for_names(frame, rest, up) {
+            if self.waits_for_names(frame, rest, waited, up) {
                 self.turns.await_turn();
                 return Ok(Halt::More(HEADER_LEN));
             }
