@@ -288,7 +288,15 @@ async fn a_change_of_primary_is_asked_for_over_http() {
         "--api",
         &format!("http://127.0.0.1:{}", front.ports().api),
     ]);
-    let output = command.output().await.unwrap();
+    let mut output = command.output().await.unwrap();
+    // The standby that was not promoted needs a moment to be seen on the new timeline; until then it is refused.
+    for _ in 0..100 {
+        if !String::from_utf8_lossy(&output.stderr).contains("it is on another timeline") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        output = command.output().await.unwrap();
+    }
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(said, "Successfully failed over to \"pg3\"\n", "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(scene.timeline().await, 3);
