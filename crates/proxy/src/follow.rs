@@ -20,7 +20,7 @@ impl Session {
         let known = known.as_ref().map_or(&nothing, |known| &***known);
         let Some(verdict) = self.read_unit(&context(&self.manner, known, true)) else { return Ok(false) };
         let must_leave = verdict.must_leave_replica(self.machine.has_read());
-        let end = self.leading_end().filter(|_| must_leave);
+        let end = if must_leave { self.leading_end() } else { None };
         let ends_elsewhere = end.is_some_and(|end| self.machine.can_end_elsewhere(end));
         if must_leave && (self.machine.can_reopen() || ends_elsewhere) {
             return Err(Fate::Moves);

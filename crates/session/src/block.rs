@@ -61,9 +61,7 @@ impl Step {
         }
         Step::Anchors
     }
-}
 
-impl Step {
     /// What a read does that calls `set_config` for its transaction only.
     pub fn of_local_config(text: &[u8]) -> Step {
         let whole = text.len() <= MAX_REPEATED && lone_config(text, "true").is_some();
